@@ -1,0 +1,88 @@
+"""A folder is a registry: each module in it holds one plug-in, named like the module.
+
+Names and summaries are read with ``ast``, so that listing them imports nothing.
+"""
+
+import ast
+import importlib
+import inspect
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from edgekd.core.errors import UsageError, did_you_mean
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What can be known about a plug-in without importing it."""
+
+    name: str  # of the module: "kd"
+    line: str  # the first line of its docstring
+    constants: dict[str, object]  # module-level assignments of literals: {"EVIDENCE": "code"}
+
+
+def names(package: str) -> list[str]:
+    """Return the sorted names of the plug-ins in the folder of ``package``."""
+    return sorted(path.stem for path in _folder(package).glob("*.py") if path.stem != "__init__")
+
+
+def summaries(package: str) -> list[Summary]:
+    """Read name, first line and literal constants of every plug-in of ``package``."""
+    return [_summary(_folder(package) / f"{name}.py") for name in names(package)]
+
+
+def load(package: str, name: str, kind: type[T]) -> type[T]:
+    """Import plug-in ``name`` and return the one class in it that is a ``kind``.
+
+    Raises:
+        UsageError: there is no such plug-in.
+    """
+    if name not in names(package):
+        noun = package.rpartition(".")[2].removesuffix("s")
+        raise UsageError(f"no {noun} is called '{name}'.{did_you_mean(name, names(package))}")
+    module = importlib.import_module(f"{package}.{name}")
+    classes = [
+        value
+        for _, value in inspect.getmembers(module, inspect.isclass)
+        if value.__module__ == module.__name__ and issubclass(value, kind)
+    ]
+    assert len(classes) == 1, f"{module.__name__} must define one {kind.__name__}: {classes}"
+    return classes[0]
+
+
+def create(package: str, name: str, kind: type[T], options: dict[str, object]) -> T:
+    """Make plug-in ``name`` with keyword ``options``.
+
+    Raises:
+        UsageError: no such plug-in, an option that it does not take, or a value that it refuses.
+    """
+    plugin = load(package, name, kind)
+    noun = package.rpartition(".")[2].removesuffix("s")
+    takes = [key for key in inspect.signature(plugin).parameters if key != "self"]
+    for key in options:
+        if key not in takes:
+            hint = did_you_mean(key, takes) if takes else " It takes none."
+            hint = hint.replace("There are:", "It takes:")
+            raise UsageError(f"{noun} '{name}' has no option '{key}'.{hint}")
+    try:
+        return plugin(**options)
+    except (TypeError, ValueError) as error:
+        raise UsageError(f"{noun} '{name}': {error}") from error
+
+
+def _folder(package: str) -> Path:
+    return Path(__file__).parents[2].joinpath(*package.split("."))
+
+
+def _summary(path: Path) -> Summary:
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    constants: dict[str, object] = {}
+    for node in tree.body:
+        target = node.targets[0] if isinstance(node, ast.Assign) else getattr(node, "target", None)
+        value = getattr(node, "value", None)
+        if isinstance(target, ast.Name) and isinstance(value, ast.Constant):
+            constants[target.id] = value.value
+    return Summary(path.stem, (ast.get_docstring(tree) or "").partition("\n")[0], constants)

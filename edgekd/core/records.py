@@ -1,0 +1,266 @@
+"""What stages hand over: frozen records, written as JSON beside the files that they describe.
+
+Each names the SHA-256 of its parents, so a verdict can be walked back to the teacher.
+Shares are in [0, 1] and called ``ratio``; percentages end in ``_percent``; times in ``_ms``.
+"""
+
+from datetime import datetime
+from pathlib import Path
+from typing import Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from edgekd.core import files
+from edgekd.core.errors import RecordError
+
+Split = Literal["train", "validation", "test"]
+State = Literal["passed", "failed", "inconclusive"]
+R = TypeVar("R", bound="Record")
+
+
+class Part(BaseModel):
+    """A piece of a record."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class Provenance(Part):
+    """Who made a record, from what, when and where."""
+
+    made_at: datetime
+    command: tuple[str, ...]
+    versions: dict[str, str]  # of edgekd, Python and the packages that had a part in it
+    machine: str  # processor and cores, for people
+    seed: int | None = None
+
+
+class Record(Part):
+    """Something that is written to disk as JSON."""
+
+    schema_version: Literal[1] = 1
+    provenance: Provenance
+    parents: tuple[str, ...] = ()  # SHA-256 of what it was made from
+
+
+class Interval(Part):
+    """An estimate with a confidence interval."""
+
+    value: float
+    low: float
+    high: float
+    confidence: float  # two-sided
+
+
+class Normalisation(Part):
+    """pixel in [0, 1] -> (pixel - mean) / std, for each channel (RGB order)."""
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+
+class DataIdentity(Part):
+    """Which images were read: source, and SHA-256 over pixels and labels of each split."""
+
+    source: str
+    sha256: dict[Split, str]
+    images: dict[Split, int]
+
+
+class Checkpoint(Record):
+    """A network's weights: ``model.safetensors`` (and ``surgery.json``) in the same folder."""
+
+    stage: Literal["teacher", "pruned", "recalibrated", "distilled"]
+    model: (
+        str  # how to build it: "cifar_resnet56", "torchvision:resnet18", "package.module:factory"
+    )
+    classes: int
+    class_names: tuple[str, ...]
+    input_shape: tuple[int, int, int]  # C, H, W
+    normalisation: Normalisation
+    weights_sha256: str
+    surgery_sha256: str | None = None  # None: the architecture is as the model's name says
+    parameters: int
+    macs: int  # multiply-accumulates for one image
+    data: DataIdentity | None = None  # the images that choices have read; None: foreign weights
+    validation_top1_percent: float | None = None
+
+
+class Epoch(Part):
+    """One epoch of training."""
+
+    epoch: int  # from 1
+    learning_rate: float  # at its end
+    terms: dict[str, float]  # mean of each loss term, weighted
+    gradient_norms: dict[str, float]  # of each term at the classifier's input features' layer
+    validation_top1_percent: float
+    train_seconds: float
+    images_per_s: float
+
+
+class Training(Record):
+    """How a checkpoint was trained; lies beside it as ``training.json``."""
+
+    stage: str
+    epochs: tuple[Epoch, ...]
+    best_epoch: int  # chosen on the validation images; 0: the weights at the start
+    cache_seconds: float = 0.0  # computing the teacher's logits beforehand
+    notes: tuple[str, ...] = ()  # what was decided and why: compile, AMP ...
+
+
+class Parity(Part):
+    """How closely an artifact follows its checkpoint on real images."""
+
+    images: int
+    max_error: float  # largest |difference| of logits
+    relative_error: float  # max_error / standard deviation of the checkpoint's logits
+    cosine: float  # the least over the images, logits centred
+    top1_agreement_ratio: float
+    tolerance: float  # on relative_error
+    state: State
+
+
+class Artifact(Record):
+    """An exported model file."""
+
+    target: str  # "onnx-int8"
+    file: str  # its name, in the record's folder
+    sha256: str
+    bytes: int  # external weight files too
+    opset: int
+    input_shape: tuple[int, int, int]
+    batch: int
+    normalisation: Normalisation
+    classes: int
+    quantised_layers: int = 0  # convolutions and matrix products that compute in INT8
+    float_layers: int = 0  # those that do not
+    calibration: str | None = None  # "entropy on 512 training images"
+    accuracy_valid: bool = True  # False: calibrated on random data
+    parity: Parity
+
+
+class Accuracy(Record):
+    """How a model classifies one set of images, image by image."""
+
+    subject: str  # its name on the ladder: "teacher", "onnx-int8"
+    subject_sha256: str
+    device: str
+    split: Split
+    images: int
+    images_sha256: str  # of the image set: results pair only if these are equal
+    correct: int
+    top1_percent: Interval  # Wilson
+    top5_percent: float | None  # None: fewer than 6 classes
+    predictions_file: str  # .npz beside the record: labels, predictions
+    predictions_sha256: str
+
+
+class Timing(Part):
+    """The latency of one artifact."""
+
+    subject: str  # "teacher onnx-fp32", "student onnx-int8"
+    sha256: str
+    runs: int
+    p50_ms: Interval
+    p90_ms: Interval
+    p99_ms: Interval | None  # None: under 299 samples
+    ratio_to_first: Interval | None  # of medians, paired by block; None: it is the first
+    drift_ratio: float  # median of the last third over that of the first
+    load_ms: float  # opening the file
+    cold_ms: float  # the first inference
+    peak_memory_mib: float
+
+
+class Measurement(Record):
+    """An interleaved measurement of several artifacts on one device; the first is the reference."""
+
+    device: str
+    machine: str
+    engine: str  # "onnxruntime 1.31.1, CPUExecutionProvider"
+    batch: int
+    threads: int
+    timings: tuple[Timing, ...]
+    samples_file: str  # .npz beside the record: one [blocks, runs] array in ms per artifact
+    samples_sha256: str
+    foreign_load_ratio: float | None  # share of the processor that others took; None: unknown
+    warnings: tuple[str, ...] = ()  # what makes the numbers doubtful
+
+
+class Finding(Part):
+    """The outcome of one rule for one artifact."""
+
+    rule: str
+    artifact: str
+    measured: Interval | None
+    limit: float
+    unit: Literal["pp", "ratio"]
+    state: State
+    informative: bool
+    message: str  # one line for people
+
+
+class Verdict(Record):
+    """The outcome of all rules."""
+
+    findings: tuple[Finding, ...]
+    state: State
+
+
+class Rung(Part):
+    """One step of the stage ladder."""
+
+    name: str
+    accuracy: Interval  # top-1 in percent
+    drop_pp: Interval | None  # below the teacher, paired; None: it is the teacher
+    step_p_value: float | None  # exact McNemar against the rung above
+    macs: int
+    bytes: int
+
+
+class Ladder(Record):
+    """Accuracy after every step, on the same test images."""
+
+    rungs: tuple[Rung, ...]
+    blamed: str | None  # the first rung that is significantly worse than the one above
+
+
+def write(record: Record, path: Path) -> None:
+    """Write a record as JSON, whole or not at all."""
+    files.write_text(path, record.model_dump_json(indent=2) + "\n")
+
+
+def read(kind: type[R], path: Path) -> R:
+    """Read a record.
+
+    Raises:
+        RecordError: missing, not JSON, of another schema version, or with other fields.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError as error:
+        raise RecordError(f"there is no {kind.__name__} record '{path}'") from error
+    except (UnicodeDecodeError, IsADirectoryError) as error:
+        raise RecordError(f"'{path}' is not a {kind.__name__} record: {error}") from error
+    try:
+        return kind.model_validate_json(text)
+    except ValidationError as error:
+        fault = error.errors()[0]
+        place = ".".join(str(step) for step in fault["loc"]) or "file"
+        raise RecordError(
+            f"'{path}' is not a {kind.__name__} record of schema 1: {place}: {fault['msg']}"
+        ) from error
+
+
+def check_file(path: Path, sha256: str) -> None:
+    """Check that a file is still the one that its record describes.
+
+    Raises:
+        RecordError: it is missing or was changed.
+    """
+    if not path.is_file():
+        raise RecordError(f"'{path}' is missing, though its record is there")
+    found = files.sha256_of(path)
+    if found != sha256:
+        raise RecordError(
+            f"'{path}' was changed after its record was written: its SHA-256 is "
+            f"{found[:12]}..., recorded is {sha256[:12]}..."
+        )

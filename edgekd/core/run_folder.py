@@ -1,0 +1,91 @@
+"""The layout of a run's folder, and how to read it. Needs neither torch nor onnx.
+
+    recipe.json
+    checkpoints/NAME/   checkpoint.json  model.safetensors  [surgery.json]  [training.json]
+    artifacts/SUBJECT/  artifact.json  model.onnx
+    accuracy/           SUBJECT.json  SUBJECT.npz
+    profile/            measurement.json  samples.npz
+    ladder.json  verdict.json  report.html  log.txt
+
+Checkpoints are called "teacher", "pruned" (before its BN statistics are taken anew),
+"recalibrated", then like the stages. The teacher's artifact is "teacher-onnx-fp32"; the student's
+are called like their targets.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from edgekd.core import records
+from edgekd.core.errors import RecordError
+
+REFERENCE = "teacher-onnx-fp32"  # what latency and size are compared with
+
+
+@dataclass(frozen=True)
+class Run:
+    """All records of a run, in the order of the ladder; what is not there yet is missing."""
+
+    folder: Path
+    checkpoints: dict[str, records.Checkpoint]
+    trainings: dict[str, records.Training]
+    artifacts: dict[str, records.Artifact]
+    accuracies: dict[str, records.Accuracy]
+    measurement: records.Measurement | None
+    ladder: records.Ladder | None
+    verdict: records.Verdict | None
+
+
+def checkpoint(run: Path, name: str) -> Path:
+    """Return the folder of a checkpoint."""
+    return run / "checkpoints" / name
+
+
+def artifact(run: Path, subject: str) -> Path:
+    """Return the folder of an artifact."""
+    return run / "artifacts" / subject
+
+
+def accuracy(run: Path, subject: str) -> Path:
+    """Return the file of an accuracy record."""
+    return run / "accuracy" / f"{subject}.json"
+
+
+def measurement(run: Path) -> Path:
+    """Return the folder of the latency measurement."""
+    return run / "profile"
+
+
+def read(run: Path) -> Run:
+    """Read every record of a run's folder.
+
+    Raises:
+        RecordError: it is no run's folder, or a record in it is damaged.
+    """
+    if not (run / "recipe.json").is_file():
+        raise RecordError(f"'{run}' is not a run's folder: it has no 'recipe.json'")
+    accuracies = [
+        records.read(records.Accuracy, path) for path in (run / "accuracy").glob("*.json")
+    ]
+    return Run(
+        folder=run,
+        checkpoints=_named(run, "checkpoints", "checkpoint.json", records.Checkpoint),
+        trainings=_named(run, "checkpoints", "training.json", records.Training),
+        artifacts=_named(run, "artifacts", "artifact.json", records.Artifact),
+        accuracies={found.subject: found for found in sorted(accuracies, key=_made_at)},
+        measurement=_optional(measurement(run) / "measurement.json", records.Measurement),
+        ladder=_optional(run / "ladder.json", records.Ladder),
+        verdict=_optional(run / "verdict.json", records.Verdict),
+    )
+
+
+def _named(run: Path, part: str, file: str, kind: type[records.R]) -> dict[str, records.R]:
+    found = {path.parent.name: records.read(kind, path) for path in (run / part).glob(f"*/{file}")}
+    return dict(sorted(found.items(), key=lambda item: _made_at(item[1])))
+
+
+def _optional(path: Path, kind: type[records.R]) -> records.R | None:
+    return records.read(kind, path) if path.exists() else None
+
+
+def _made_at(record: records.Record) -> str:
+    return record.provenance.made_at.isoformat()

@@ -1,0 +1,295 @@
+"""What people write: recipes. Unknown keys and wrong types are refused, with a hint.
+
+Defaults live here and nowhere else. ``macs`` is always the share of multiply-accumulates that is
+LEFT. Times are in epochs, learning rates without unit, margins in percentage points (pp).
+"""
+
+import tomllib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, model_validator
+
+from edgekd.core import catalogue
+from edgekd.core.errors import UsageError, did_you_mean
+
+Ratio = Annotated[float, Field(gt=0, le=1)]
+Positive = Annotated[float, Field(gt=0)]
+NotNegative = Annotated[float, Field(ge=0)]
+Count = Annotated[int, Field(ge=1)]
+
+
+class Spec(BaseModel):
+    """A part of a recipe."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class MethodUse(Spec):
+    """One distillation method in a stage."""
+
+    name: str
+    weight: NotNegative = 1.0  # factor on the sum of the method's terms
+    options: dict[str, JsonValue] = {}  # the method's own arguments
+
+
+class Stage(Spec):
+    """One stretch of training with one objective: ce * CE + sum of weight * method."""
+
+    name: str | None = None  # for people; default: "stage-1", "stage-2" ...
+    epochs: Annotated[int, Field(ge=0)]
+    learning_rate: Positive  # peak; linear warm-up to it, then a cosine to 0
+    warmup_epochs: NotNegative = 1.0
+    trainable: Literal["all", "classifier"] = "all"  # classifier: the last linear layer alone
+    methods: tuple[MethodUse, ...] = ()
+    ce: NotNegative = 1.0  # weight of the cross-entropy with the labels
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    teacher: Literal["online", "cached"] = "online"  # cached: FP16 logits, computed once
+    views: Count = 8  # cached: how many augmented views of each image are kept
+    optimiser: Literal["sgd", "adamw"] = "sgd"  # sgd: Nesterov
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
+    weight_decay: NotNegative = 5e-4  # never on BN, biases and other vectors
+    backbone_rate: NotNegative = 1.0  # learning rate of all but the classifier, as a share
+    clip_norm: Positive | None = 5.0
+    ema: Annotated[float, Field(gt=0, lt=1)] | None = None  # decay per step of the averaged weights
+    batch_norm: Literal["train", "frozen"] = "train"  # frozen: the stored statistics are used
+
+
+class Teacher(Spec):
+    """The trained network to be compressed and learnt from."""
+
+    model: str  # "cifar_resnet56", "torchvision:resnet18", "package.module:factory", a checkpoint
+    weights: Path | None = None  # .safetensors, .pt or .pth; none: random, so it must be trained
+    classes: Count | None = None  # None: as many as the data has
+    mean: tuple[float, ...] | None = None  # per channel, pixels in [0, 1]; None: the family's
+    std: tuple[float, ...] | None = None
+    train: Stage | None = None  # train it, or adapt it to the data, before it teaches
+
+
+class Prune(Spec):
+    """Structural channel pruning."""
+
+    criterion: str = "l1"
+    macs: Ratio = 0.5  # share of the MACs that is left
+    round_to: Count = 8  # channels stay a multiple of it
+    scope: Literal["all", "interior"] = "all"  # interior: no channel that a residual add crosses
+    spread: Literal["uniform", "global"] = "uniform"  # global: one ranking over all layers
+    rounds: Count = 1  # prune in so many equal steps
+    max_ratio: Ratio = 0.9  # no layer loses a larger share of its channels
+    keep: tuple[str, ...] = ()  # globs of module names that are left alone
+    recalibrate_images: Annotated[int, Field(ge=0)] = 4096  # BN statistics anew; 0: not at all
+
+
+class Student(Spec):
+    """What becomes of the teacher, or another architecture."""
+
+    prune: Prune | None = None
+    model: str | None = None  # None: the teacher's own architecture, starting from its weights
+    weights: Path | None = None
+
+
+class Data(Spec):
+    """Images and how they are varied in training."""
+
+    source: str  # "digits", "cifar10:DIR", "folder:DIR", "pack:FILE.npz", "package.module:build"
+    image_size: Count | None = None  # pixels; None: as they are (folder: 224)
+    augment: Literal["none", "shift", "crop-flip", "resized-crop"] = "none"
+    batch_size: Count = 128
+    validation_ratio: Annotated[float, Field(gt=0, lt=1)] = 0.1  # cut from the training images
+    train_images: Count | None = None  # use only so many, drawn class by class
+
+
+class Training(Spec):
+    """Where and how the arithmetic is done."""
+
+    device: str = "auto"  # "cpu", "cuda", "cuda:1"; auto: cuda if there is one
+    amp: Literal["auto", "off", "bf16"] = "auto"  # auto: bf16 where the hardware computes in it
+    compile: Literal["auto", "off", "on"] = "auto"  # auto: if a compiler is found and it pays
+    deterministic: bool = False
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
+
+
+class Export(Spec):
+    """Which files to write."""
+
+    targets: tuple[str, ...] = ("onnx-fp32", "onnx-int8")
+    calibrator: str = "entropy"
+    calibration_images: Count = 512  # from the training images
+
+
+class Profile(Spec):
+    """How to measure latency."""
+
+    device: str = "host-cpu"
+    batch: Count = 1
+    threads: Count = 1
+    blocks: Count = 20  # teacher and students take turns, block by block
+    runs: Count = 30  # timed inferences in a block
+
+
+class AccuracyRule(Spec):
+    """Non-inferiority: the teacher's top-1 minus the student's is below the margin."""
+
+    margin: Positive  # pp
+    confidence: Annotated[float, Field(gt=0.5, lt=1)] = 0.95  # one-sided
+    informative: bool = False  # shown, but not part of the verdict
+    artifacts: tuple[str, ...] | None = None  # targets; None: all that were evaluated
+
+
+class RatioRule(Spec):
+    """Student over teacher (as onnx-fp32) must not exceed the limit."""
+
+    limit: Positive  # 0.5: at most half the teacher's
+    confidence: Annotated[float, Field(gt=0.5, lt=1)] = 0.95
+    informative: bool = False
+    artifacts: tuple[str, ...] | None = None
+
+
+class Gate(Spec):
+    """The rules of the verdict."""
+
+    top1_drop_pp: AccuracyRule | None = None
+    latency_ratio: RatioRule | None = None
+    size_ratio: RatioRule | None = None
+
+
+class Recipe(Spec):
+    """The whole job."""
+
+    description: str = ""
+    teacher: Teacher
+    student: Student = Student()
+    data: Data
+    training: Training = Training()
+    stages: tuple[Stage, ...] = ()
+    export: Export = Export()
+    profile: Profile = Profile()
+    gate: Gate = Gate()
+
+    @model_validator(mode="after")
+    def _teacher_has_knowledge(self) -> "Recipe":
+        if self.teacher.weights is None and self.teacher.train is None and _is_bare(self.teacher):
+            raise ValueError(
+                "the teacher has random weights: give teacher.weights, or [teacher.train]"
+            )
+        return self
+
+
+def _is_bare(teacher: Teacher) -> bool:
+    """A zoo model without weights; a checkpoint folder or a factory brings its own."""
+    return "/" not in teacher.model and not teacher.model.endswith(".toml")
+
+
+def load(name: str, overrides: Sequence[str] = ()) -> Recipe:
+    """Read a recipe and apply ``stages.0.epochs=20`` overrides.
+
+    Relative paths in a user's file are taken from the file's own folder; in a built-in, and in
+    overrides, from the working directory.
+
+    Raises:
+        UsageError: unknown recipe, unknown key, wrong type or value; every fault is listed.
+    """
+    tree = catalogue.read("recipes", name)
+    if name.endswith(".toml"):
+        _anchor_paths(tree, Path(name).parent)
+    for override in overrides:
+        _override(tree, override)
+    return parse(tree, name)
+
+
+def parse(tree: dict[str, Any], name: str) -> Recipe:
+    """Check a recipe's tree of values.
+
+    Raises:
+        UsageError: unknown key, wrong type or value; every fault is listed.
+    """
+    try:
+        return Recipe.model_validate(tree)
+    except ValidationError as error:
+        faults = "\n".join(f"  {line}" for line in _explain(error))
+        raise UsageError(f"recipe '{name}' cannot be used:\n{faults}") from error
+
+
+def _anchor_paths(tree: dict[str, Any], folder: Path) -> None:
+    """Make the weights' paths relative to the recipe's folder."""
+    for part in ("teacher", "student"):
+        section = tree.get(part)
+        if isinstance(section, dict) and isinstance(section.get("weights"), str):
+            section["weights"] = str(folder / section["weights"])
+
+
+def _override(tree: dict[str, Any], text: str) -> None:
+    key, equals, raw = text.partition("=")
+    steps = key.split(".")
+    if not equals or not all(steps):
+        raise UsageError(f"--set takes KEY=VALUE, as in stages.0.epochs=20, but is '{text}'")
+    node: Any = tree
+    for step in steps[:-1]:
+        node = _child(node, step, text)
+    if isinstance(node, list):
+        node[_index(node, steps[-1], text)] = _value(raw)
+    elif isinstance(node, dict):
+        node[steps[-1]] = _value(raw)
+    else:
+        raise UsageError(f"--set {text}: '{steps[-2]}' has no parts")
+
+
+def _child(node: Any, step: str, text: str) -> Any:
+    if isinstance(node, list):
+        return node[_index(node, step, text)]
+    if isinstance(node, dict):
+        return node.setdefault(step, {})
+    raise UsageError(f"--set {text}: '{step}' lies below a plain value")
+
+
+def _index(node: list[Any], step: str, text: str) -> int:
+    if not step.isdigit() or int(step) >= len(node):
+        raise UsageError(f"--set {text}: expected a number below {len(node)}, found '{step}'")
+    return int(step)
+
+
+def _value(raw: str) -> Any:
+    """Read a TOML value; what is none, such as a path, is a string."""
+    try:
+        return tomllib.loads(f"value = {raw}")["value"]
+    except tomllib.TOMLDecodeError:
+        return raw
+
+
+def _explain(error: ValidationError) -> list[str]:
+    lines = []
+    for fault in error.errors():
+        place = ".".join(str(step) for step in fault["loc"])
+        if fault["type"] == "extra_forbidden":
+            known = _keys_at(fault["loc"][:-1])
+            hint = did_you_mean(str(fault["loc"][-1]), known).replace("There are:", "It takes:")
+            lines.append(f"{place}: unknown key.{hint}")
+        elif fault["type"] == "missing":
+            lines.append(f"{place}: missing")
+        else:
+            message = fault["msg"].removeprefix("Value error, ")
+            shown = "" if isinstance(fault["input"], dict) else f", found {fault['input']!r}"
+            lines.append(f"{place or 'recipe'}: {message}{shown}")
+    return lines
+
+
+def _keys_at(place: tuple[int | str, ...]) -> list[str]:
+    """Return the keys that a recipe takes at ``place``."""
+    schema = Recipe.model_json_schema()
+    node: dict[str, Any] = schema
+    for step in place:
+        node = _resolve(node, schema)
+        node = node["items"] if isinstance(step, int) else node["properties"][step]
+    return list(_resolve(node, schema).get("properties", {}))
+
+
+def _resolve(node: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
+    """Follow a reference, also through "this or nothing"."""
+    for choice in node.get("anyOf", [node]):
+        if "$ref" in choice:
+            found: dict[str, Any] = schema["$defs"][choice["$ref"].rpartition("/")[2]]
+            return found
+        if "items" in choice:
+            return dict(choice)
+    return node

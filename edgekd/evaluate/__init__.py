@@ -1,0 +1,1 @@
+"""How well a model classifies, image by image."""

@@ -1,0 +1,1 @@
+"""Write a checkpoint in the form of a target."""

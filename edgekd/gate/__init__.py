@@ -1,0 +1,1 @@
+"""Judge records by rules."""

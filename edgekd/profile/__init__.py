@@ -1,0 +1,1 @@
+"""Measure latency on a device, through the agent."""

@@ -1,0 +1,1 @@
+"""One file a criterion: which channels matter least."""

@@ -1,0 +1,1 @@
+"""Choose the ranges of INT8 tensors."""
