@@ -1,8 +1,11 @@
-"""Fixtures that every test may use."""
+"""Fixtures that every test may use, and the rule about skips."""
 
+import os
 from pathlib import Path
 
 import pytest
+
+ALLOWED_SKIPS = Path(__file__).parent / "allowed_skips.txt"
 
 
 @pytest.fixture(scope="session")
@@ -12,3 +15,26 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip("the data folder beside the project is missing")
     return folder
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """In CI, a skip whose reason is not on the committed list fails the run."""
+    if os.environ.get("CI") != "true":
+        return
+    lines = ALLOWED_SKIPS.read_text().splitlines()
+    allowed = [line for line in lines if line and not line.startswith("#")]
+    unexpected = [
+        f"{report.nodeid}: {_reason(report)}"
+        for report in terminalreporter.stats.get("skipped", [])
+        if not any(_reason(report).startswith(reason) for reason in allowed)
+    ]
+    if unexpected:
+        terminalreporter.section("skips that are not in tests/allowed_skips.txt")
+        for line in unexpected:
+            terminalreporter.line(line)
+        terminalreporter._session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def _reason(report: pytest.TestReport) -> str:
+    _, _, reason = report.longrepr
+    return reason.removeprefix("Skipped: ")

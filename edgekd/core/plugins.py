@@ -4,11 +4,12 @@ Names and summaries are read with ``ast``, so that listing them imports nothing.
 """
 
 import ast
+import contextlib
 import importlib
 import inspect
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from edgekd.core.errors import UsageError, did_you_mean
 
@@ -21,7 +22,7 @@ class Summary:
 
     name: str  # of the module: "kd"
     line: str  # the first line of its docstring
-    constants: dict[str, object]  # module-level assignments of literals: {"EVIDENCE": "code"}
+    constants: dict[str, Any]  # module-level literals in capitals: {"EVIDENCE": "code"}
 
 
 def names(package: str) -> list[str]:
@@ -32,6 +33,11 @@ def names(package: str) -> list[str]:
 def summaries(package: str) -> list[Summary]:
     """Read name, first line and literal constants of every plug-in of ``package``."""
     return [_summary(_folder(package) / f"{name}.py") for name in names(package)]
+
+
+def literal(module: str, name: str) -> Any:
+    """Read the literal that ``module`` assigns to ``name``, without importing the module."""
+    return _summary(_folder(module).with_suffix(".py")).constants[name]
 
 
 def load(package: str, name: str, kind: type[T]) -> type[T]:
@@ -79,10 +85,11 @@ def _folder(package: str) -> Path:
 
 def _summary(path: Path) -> Summary:
     tree = ast.parse(path.read_text(encoding="utf-8"))
-    constants: dict[str, object] = {}
+    constants: dict[str, Any] = {}
     for node in tree.body:
         target = node.targets[0] if isinstance(node, ast.Assign) else getattr(node, "target", None)
         value = getattr(node, "value", None)
-        if isinstance(target, ast.Name) and isinstance(value, ast.Constant):
-            constants[target.id] = value.value
+        if isinstance(target, ast.Name) and target.id.isupper() and value is not None:
+            with contextlib.suppress(ValueError):  # not a literal: nothing to know without running
+                constants[target.id] = ast.literal_eval(value)
     return Summary(path.stem, (ast.get_docstring(tree) or "").partition("\n")[0], constants)

@@ -69,7 +69,7 @@ class DataIdentity(Part):
 class Checkpoint(Record):
     """A network's weights: ``model.safetensors`` (and ``surgery.json``) in the same folder."""
 
-    stage: Literal["teacher", "pruned", "recalibrated", "distilled"]
+    stage: Literal["teacher", "initial", "pruned", "recalibrated", "distilled"]
     model: (
         str  # how to build it: "cifar_resnet56", "torchvision:resnet18", "package.module:factory"
     )
@@ -205,6 +205,22 @@ class Verdict(Record):
     state: State
 
 
+class Step(Part):
+    """A piece of a run that is done."""
+
+    name: str
+    key: str  # SHA-256 of all that the result depends on
+    outputs: dict[str, str]  # path inside the run's folder -> SHA-256
+    seconds: float
+
+
+class Ledger(Record):
+    """What a run has done so far; ``--resume`` keeps each step whose key and outputs still hold."""
+
+    recipe: str  # as it was named on the command line
+    steps: tuple[Step, ...] = ()
+
+
 class Rung(Part):
     """One step of the stage ladder."""
 
@@ -221,6 +237,7 @@ class Ladder(Record):
 
     rungs: tuple[Rung, ...]
     blamed: str | None  # the first rung that is significantly worse than the one above
+    doubts: tuple[str, ...] = ()  # what speaks against the teacher or the images, in sentences
 
 
 def write(record: Record, path: Path) -> None:

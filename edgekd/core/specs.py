@@ -4,20 +4,26 @@ Defaults live here and nowhere else. ``macs`` is always the share of multiply-ac
 LEFT. Times are in epochs, learning rates without unit, margins in percentage points (pp).
 """
 
+import json
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, model_validator
 
 from edgekd.core import catalogue
 from edgekd.core.errors import UsageError, did_you_mean
 
+_SOURCES_WITH_PATHS = ("cifar10", "cifar100", "folder", "pack")
+
 Ratio = Annotated[float, Field(gt=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
 NotNegative = Annotated[float, Field(ge=0)]
 Count = Annotated[int, Field(ge=1)]
+
+
+S = TypeVar("S", bound="Spec")
 
 
 class Spec(BaseModel):
@@ -64,6 +70,7 @@ class Teacher(Spec):
     classes: Count | None = None  # None: as many as the data has
     mean: tuple[float, ...] | None = None  # per channel, pixels in [0, 1]; None: the family's
     std: tuple[float, ...] | None = None
+    expected_top1_percent: Annotated[float, Field(gt=0, le=100)] | None = None  # of its makers
     train: Stage | None = None  # train it, or adapt it to the data, before it teaches
 
 
@@ -184,8 +191,8 @@ def _is_bare(teacher: Teacher) -> bool:
 def load(name: str, overrides: Sequence[str] = ()) -> Recipe:
     """Read a recipe and apply ``stages.0.epochs=20`` overrides.
 
-    Relative paths in a user's file are taken from the file's own folder; in a built-in, and in
-    overrides, from the working directory.
+    Relative paths (weights, images) in a user's file are taken from the file's own folder; in a
+    built-in, and in overrides, from the working directory.
 
     Raises:
         UsageError: unknown recipe, unknown key, wrong type or value; every fault is listed.
@@ -198,25 +205,57 @@ def load(name: str, overrides: Sequence[str] = ()) -> Recipe:
     return parse(tree, name)
 
 
+def gate_of(path: Path) -> Gate:
+    """Read the rules of a TOML file with a ``[gate]`` table, or of a run's ``recipe.json``.
+
+    Raises:
+        UsageError: it cannot be read, has no gate, or a rule is wrong.
+    """
+    if path.suffix == ".toml":
+        tree = catalogue.read("recipes", str(path))
+    else:
+        try:
+            tree = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise UsageError(f"'{path}' cannot be read as a recipe: {error}") from error
+    if not isinstance(tree, dict) or "gate" not in tree:
+        raise UsageError(f"'{path}' has no [gate] table")
+    return checked(Gate, tree["gate"], str(path))
+
+
 def parse(tree: dict[str, Any], name: str) -> Recipe:
     """Check a recipe's tree of values.
 
     Raises:
         UsageError: unknown key, wrong type or value; every fault is listed.
     """
+    return checked(Recipe, tree, f"recipe '{name}'")
+
+
+def checked(kind: type[S], tree: Any, name: str) -> S:
+    """Check a tree of values against a spec.
+
+    Raises:
+        UsageError: unknown key, wrong type or value; every fault is listed.
+    """
     try:
-        return Recipe.model_validate(tree)
+        return kind.model_validate(tree)
     except ValidationError as error:
-        faults = "\n".join(f"  {line}" for line in _explain(error))
-        raise UsageError(f"recipe '{name}' cannot be used:\n{faults}") from error
+        faults = "\n".join(f"  {line}" for line in _explain(error, kind))
+        raise UsageError(f"{name} cannot be used:\n{faults}") from error
 
 
 def _anchor_paths(tree: dict[str, Any], folder: Path) -> None:
-    """Make the weights' paths relative to the recipe's folder."""
+    """Make the paths of weights and images relative to the recipe's folder."""
     for part in ("teacher", "student"):
         section = tree.get(part)
         if isinstance(section, dict) and isinstance(section.get("weights"), str):
             section["weights"] = str(folder / section["weights"])
+    data = tree.get("data")
+    if isinstance(data, dict) and isinstance(data.get("source"), str):
+        kind, colon, place = data["source"].partition(":")
+        if colon and kind in _SOURCES_WITH_PATHS:
+            data["source"] = f"{kind}:{folder / place}"
 
 
 def _override(tree: dict[str, Any], text: str) -> None:
@@ -257,12 +296,12 @@ def _value(raw: str) -> Any:
         return raw
 
 
-def _explain(error: ValidationError) -> list[str]:
+def _explain(error: ValidationError, kind: type[Spec]) -> list[str]:
     lines = []
     for fault in error.errors():
         place = ".".join(str(step) for step in fault["loc"])
         if fault["type"] == "extra_forbidden":
-            known = _keys_at(fault["loc"][:-1])
+            known = _keys_at(kind, fault["loc"][:-1])
             hint = did_you_mean(str(fault["loc"][-1]), known).replace("There are:", "It takes:")
             lines.append(f"{place}: unknown key.{hint}")
         elif fault["type"] == "missing":
@@ -270,13 +309,13 @@ def _explain(error: ValidationError) -> list[str]:
         else:
             message = fault["msg"].removeprefix("Value error, ")
             shown = "" if isinstance(fault["input"], dict) else f", found {fault['input']!r}"
-            lines.append(f"{place or 'recipe'}: {message}{shown}")
+            lines.append(f"{place}: {message}{shown}" if place else message)
     return lines
 
 
-def _keys_at(place: tuple[int | str, ...]) -> list[str]:
-    """Return the keys that a recipe takes at ``place``."""
-    schema = Recipe.model_json_schema()
+def _keys_at(kind: type[Spec], place: tuple[int | str, ...]) -> list[str]:
+    """Return the keys that a spec takes at ``place``."""
+    schema = kind.model_json_schema()
     node: dict[str, Any] = schema
     for step in place:
         node = _resolve(node, schema)

@@ -1,0 +1,52 @@
+# make demo | test | test-slow | check | wheel. The environment is made once, and again only when
+# what it is made from has changed.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.PHONY: help demo test test-slow check format wheel
+
+help:
+	@echo "make demo       handwritten digits, the whole job: train, prune, distil, export, measure, gate"
+	@echo "make test       the fast tests (about 10 minutes on 2 cores)"
+	@echo "make test-slow  every test that this machine can run"
+	@echo "make check      lint, formatting and types"
+	@echo "make wheel      build the wheel, install it alone and start it"
+
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "error: edgekd needs Python 3.11 or later; name one: make PYTHON=python3.12 ..." >&2; exit 2; }
+	@if command -v uv >/dev/null; then \
+	  uv venv --quiet --seed --allow-existing --python $(PYTHON) $(VENV) && \
+	  uv pip install --quiet --python $(BIN)/python -c constraints.txt -e '.[dev]'; \
+	else \
+	  $(PYTHON) -m venv $(VENV) && \
+	  $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'; \
+	fi
+	@touch $@
+
+demo: $(STAMP)
+	$(BIN)/edgekd run digits
+
+test: $(STAMP)
+	$(BIN)/python -m pytest
+
+test-slow: $(STAMP)
+	$(BIN)/python -m pytest -m "slow or not slow"
+
+check: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(STAMP)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+wheel: $(STAMP)
+	.ci/check-wheel $(BIN)/python

@@ -1,0 +1,139 @@
+"""Write the generated pages: ``python docs/generate.py``. A test checks that they are up to date.
+
+commands.md is what ``--help`` prints; recipes.md is what edgekd/core/specs.py says of each key.
+"""
+
+import ast
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+DOCS = Path(__file__).parent
+SPECS = DOCS.parent / "edgekd" / "core" / "specs.py"
+
+# Where each table stands in a recipe; a spec that several tables share is shown once.
+SECTIONS = {
+    "Recipe": "top level",
+    "Teacher": "[teacher]",
+    "Data": "[data]",
+    "Student": "[student]",
+    "Prune": "[student.prune]",
+    "Stage": "[[stages]], and [teacher.train]",
+    "MethodUse": "methods = [{...}] in a stage",
+    "Training": "[training]",
+    "Export": "[export]",
+    "Profile": "[profile]",
+    "Gate": "[gate]",
+    "AccuracyRule": "top1_drop_pp = {...} in [gate]",
+    "RatioRule": "latency_ratio = {...}, size_ratio = {...} in [gate]",
+}
+WORDS = {
+    "Ratio": "number in (0, 1]",
+    "Positive": "number > 0",
+    "NotNegative": "number >= 0",
+    "Count": "integer >= 1",
+    "Path | None": "path",
+    "str | None": "string",
+    "str": "string",
+    "bool": "true, false",
+    "int | None": "integer",
+    "Positive | None": "number > 0",
+    "Count | None": "integer >= 1",
+    "tuple[str, ...]": "list of strings",
+    "tuple[str, ...] | None": "list of strings",
+    "tuple[float, ...] | None": "list of numbers",
+    "dict[str, JsonValue]": "table",
+}
+
+
+def recipes() -> str:
+    """Return the page about recipes."""
+    source = SPECS.read_text(encoding="utf-8")
+    lines = source.splitlines()
+    classes = {node.name: node for node in ast.parse(source).body if isinstance(node, ast.ClassDef)}
+    parts = [RECIPES_HEAD]
+    for name, place in SECTIONS.items():
+        summary = (ast.get_docstring(classes[name]) or "").partition("\n")[0]
+        parts += [f"\n## `{place}`\n", f"{summary}\n", "| key | value | default | meaning |"]
+        parts.append("| --- | --- | --- | --- |")
+        for field in classes[name].body:
+            if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name):
+                comment = lines[(field.end_lineno or 1) - 1].partition("  # ")[2]
+                parts.append(_row(field.target.id, field, comment))
+    return "\n".join(parts) + "\n"
+
+
+def commands() -> str:
+    """Return the page about commands."""
+    overview = _help()
+    names = re.findall(r"^  ([a-z]+)  ", overview.partition("Commands:")[2], re.MULTILINE)
+    parts = [COMMANDS_HEAD, f"```text\n{overview}```\n"]
+    for name in names:
+        parts.append(f"## edgekd {name}\n\n```text\n{_help(name)}```\n")
+    return "\n".join(parts)
+
+
+def _help(*command: str) -> str:
+    # A fixed width, so that the page does not depend on the terminal.
+    environment = {"PATH": "/usr/bin:/bin", "COLUMNS": "100", "NO_COLOR": "1", "TERM": "dumb"}
+    done = subprocess.run(
+        [sys.executable, "-m", "edgekd", *command, "--help"],
+        env=environment, capture_output=True, text=True, check=True, cwd=DOCS.parent,
+    )  # fmt: skip
+    return done.stdout.replace("python -m edgekd", "edgekd")
+
+
+def _row(key: str, field: ast.AnnAssign, comment: str) -> str:
+    kind = ast.unparse(field.annotation)
+    default = ast.unparse(field.value) if field.value else "required"
+    default = {"None": "", "()": "[]"}.get(default, default)
+    if default.endswith("()"):
+        default = ""
+    return f"| `{key}` | {_word(kind)} | {_code(default)} | {comment.replace('|', chr(92) + '|')} |"
+
+
+def _word(kind: str) -> str:
+    if kind in WORDS:
+        return WORDS[kind]
+    if kind.startswith("Literal["):
+        return kind[8:-1].replace("'", "").replace("|", "or")
+    bounds = re.match(r"Annotated\[(int|float), Field\((.*?)\)\]", kind)
+    if bounds:
+        signs = {"gt": ">", "ge": ">=", "lt": "<", "le": "<="}
+        limits = [part.split("=") for part in bounds[2].split(", ")]
+        noun = "integer" if bounds[1] == "int" else "number"
+        return f"{noun} " + ", ".join(f"{signs[key]} {value}" for key, value in limits)
+    return "table" if kind.removesuffix(" | None") in SECTIONS else "list of tables"
+
+
+def _code(text: str) -> str:
+    if not text or text == "required":
+        return text
+    text = text.replace("'", '"').replace("(", "[").replace(")", "]")
+    return f"`{ {'True': 'true', 'False': 'false'}.get(text, text) }`"
+
+
+RECIPES_HEAD = """\
+# Recipes
+
+A recipe is a TOML file that says the whole job: `edgekd init` writes one with comments, `edgekd
+list recipes` shows the built-in ones, `edgekd run RECIPE --plan` shows the steps of one, and `--set
+stages.0.epochs=20` overrides a key. Unknown keys are refused, with the nearest known one.
+
+A name that ends in `.toml` is a path; any other is built in. Relative paths (weights, images) in
+your own file are taken from the file's folder; in a built-in recipe and in `--set`, from the
+working directory. The resolved recipe is stored in the run as `recipe.json`.
+
+`macs` is always the share that is left. Epochs, margins in percentage points (pp)."""
+COMMANDS_HEAD = """\
+# Commands
+
+Results go to stdout, log and progress to stderr. `--json` where a command has it prints JSON and
+nothing else on stdout.
+"""
+
+
+if __name__ == "__main__":
+    (DOCS / "recipes.md").write_text(recipes(), encoding="utf-8")
+    (DOCS / "commands.md").write_text(commands(), encoding="utf-8")

@@ -1,0 +1,72 @@
+"""``edgekd doctor``: what this machine has, and what is missing."""
+
+import shutil
+from typing import Annotated
+
+import typer
+
+from edgekd.cli import console
+from edgekd.cli.options import Json
+
+NAME = "doctor"
+
+_PACKAGES = {
+    "onnxruntime": ("to run and measure models", "pip install edgekd"),
+    "onnx": ("to write and read models", "pip install edgekd"),
+    "torch": ("to train and export", "pip install 'edgekd[train]'"),
+    "torchvision": ("for its classifiers", "pip install 'edgekd[train]'"),
+    "torch-pruning": ("to prune", "pip install 'edgekd[train]'"),
+    "accelerate": ("to train on several GPUs", "pip install 'edgekd[train]'"),
+    "scikit-learn": ("for the digits images", "pip install 'edgekd[train]'"),
+    "timm": ("for timm's classifiers", "pip install 'edgekd[timm]'"),
+}
+
+
+def command(
+    json: Json = False,
+    gpu: Annotated[bool, typer.Option(help="Ask torch for GPUs (imports it: seconds).")] = True,
+) -> None:
+    """Say what this machine has and what is missing.
+
+    One line for each thing, with its mend.
+
+    Example: edgekd doctor --json
+    """
+    from edgekd.core import provenance
+
+    rows = [{"name": "machine", "state": "ok", "summary": provenance.machine()}]
+    rows += [_package(name, *why) for name, why in _PACKAGES.items()]
+    rows.append(_compiler())
+    if gpu and rows[3]["state"] == "ok":
+        rows.append(_gpu())
+    if json:
+        console.result(rows)
+    else:
+        console.table(rows)
+
+
+def _package(name: str, purpose: str, mend: str) -> dict[str, str]:
+    import importlib.metadata  # not for `edgekd --help`
+
+    try:
+        version = importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return {"name": name, "state": "missing", "summary": f"needed {purpose}: {mend}"}
+    return {"name": name, "state": "ok", "summary": version}
+
+
+def _compiler() -> dict[str, str]:
+    found = shutil.which("g++") or shutil.which("clang++")
+    if found is None:
+        mend = "torch.compile is left out, so training is slower: install g++ or clang++"
+        return {"name": "C++ compiler", "state": "missing", "summary": mend}
+    return {"name": "C++ compiler", "state": "ok", "summary": found}
+
+
+def _gpu() -> dict[str, str]:
+    import torch  # seconds: only where it is asked for
+
+    if not torch.cuda.is_available():
+        return {"name": "GPU", "state": "missing", "summary": "training runs on the CPU"}
+    names = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
+    return {"name": "GPU", "state": "ok", "summary": ", ".join(names)}

@@ -1,0 +1,53 @@
+"""``edgekd evaluate``: how many images a model classifies rightly."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from edgekd.cli import console
+from edgekd.cli.options import Classes, ImageSize, Json, Mean, Source, Std, Weights, channels
+
+NAME = "evaluate"
+
+
+def command(
+    model: Annotated[str, typer.Argument(help="Checkpoint folder, model spec or .onnx file.")],
+    data: Source,
+    out: Annotated[
+        Path | None, typer.Option(help="Record to write (.json); predictions lie beside it.")
+    ] = None,
+    split: Annotated[str, typer.Option(help="test, validation or train.")] = "test",
+    weights: Weights = None,
+    classes: Classes = None,
+    mean: Mean = None,
+    std: Std = None,
+    image_size: ImageSize = None,
+    json: Json = False,
+) -> None:
+    """Classify the images of one split, image by image.
+
+    Example: edgekd evaluate runs/digits/1/artifacts/onnx-int8/model.onnx --data digits
+    """
+    from edgekd.pipeline import measure
+
+    record = measure.evaluate(
+        model,
+        weights,
+        classes,
+        data,
+        split,
+        out,
+        mean=channels(mean, "mean"),
+        std=channels(std, "std"),
+        image_size=image_size,
+        progress=console.progress(),
+    )
+    if json:
+        console.result(record.model_dump(mode="json"))
+        return
+    top1 = record.top1_percent
+    print(
+        f"top-1 {top1.value:.2f} % [{top1.low:.2f}, {top1.high:.2f}] at {top1.confidence:.0%}: "
+        f"{record.correct} of {record.images} {record.split} images"
+    )

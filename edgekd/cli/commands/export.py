@@ -1,0 +1,73 @@
+"""``edgekd export``: write a checkpoint in the form of a target."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from edgekd.cli import console
+from edgekd.cli.options import Classes, ImageSize, Json, Mean, Seed, Std, Weights, channels
+from edgekd.core import extras
+
+NAME = "export"
+
+
+def command(
+    checkpoint: Annotated[str, typer.Argument(help="Checkpoint folder, or a model spec.")],
+    target: Annotated[str, typer.Option(help="Built-in target, or a path to a .toml file.")],
+    out: Annotated[Path, typer.Option(help="Folder to write.")],
+    calibration: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SOURCE",
+            help="Images for parity and INT8 ranges (training split). 'random' is allowed by "
+            "name, and stamps the artifact as not valid for accuracy.",
+        ),
+    ] = None,
+    calibrator: Annotated[str, typer.Option(help="`edgekd list calibrators`.")] = "entropy",
+    calibration_images: Annotated[int, typer.Option(min=1, help="How many.")] = 512,
+    weights: Weights = None,
+    classes: Classes = None,
+    mean: Mean = None,
+    std: Std = None,
+    image_size: ImageSize = None,
+    seed: Seed = 0,
+    json: Json = False,
+) -> None:
+    """Write a checkpoint in the form of a target.
+
+    Checks on real images that the file computes the same.
+
+    Example: edgekd export student --target onnx-int8 --calibration folder:flowers --out int8
+    """
+    extras.require("torch", "train", "to export a model")
+    from edgekd.pipeline import single  # torch: only now
+
+    model = single.ModelArguments(
+        checkpoint, weights, classes, channels(mean, "mean"), channels(std, "std"), image_size
+    )
+    artifact = single.export(
+        model,
+        target,
+        out,
+        source=calibration,
+        calibrator=calibrator,
+        images=calibration_images,
+        seed=seed,
+    )
+    if json:
+        console.result(artifact.model_dump(mode="json"))
+        return
+    parity = artifact.parity
+    print(f"{out / artifact.file}: {artifact.bytes:,} bytes, opset {artifact.opset}")
+    if artifact.quantised_layers:
+        layers = artifact.quantised_layers + artifact.float_layers
+        print(f"{artifact.quantised_layers} of {layers} weighted layers compute in INT8")
+    print(
+        f"parity on {parity.images} images: {parity.state}, relative error "
+        f"{parity.relative_error:.2g}, same top-1 for {parity.top1_agreement_ratio:.1%}"
+    )
+    if artifact.target.startswith("tensorrt"):
+        print("engine not built: that needs TensorRT on the board itself")
+    if not artifact.accuracy_valid:
+        print("NOT VALID for accuracy: its ranges come from random numbers")

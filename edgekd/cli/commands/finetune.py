@@ -1,0 +1,61 @@
+"""``edgekd finetune``: teach a student, with the stages of a recipe."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from edgekd.cli import console
+from edgekd.cli.options import Classes, ImageSize, Json, Mean, Overrides, Resume, Std, channels
+from edgekd.core import extras
+
+NAME = "finetune"
+
+
+def command(
+    student: Annotated[str, typer.Argument(help="Checkpoint folder, or a model spec.")],
+    teacher: Annotated[str, typer.Option(help="Checkpoint folder, or a model spec.")],
+    recipe: Annotated[str, typer.Option(help="Recipe whose stages are used.")],
+    data: Annotated[str, typer.Option(metavar="SOURCE", help="`edgekd list sources`.")],
+    out: Annotated[Path, typer.Option(help="Checkpoint folder to write.")],
+    weights: Annotated[Path | None, typer.Option(help="Of the student, if a model spec.")] = None,
+    teacher_weights: Annotated[
+        Path | None, typer.Option(help="Of the teacher, if a model spec.")
+    ] = None,
+    classes: Classes = None,
+    mean: Mean = None,
+    std: Std = None,
+    image_size: ImageSize = None,
+    overrides: Overrides = None,
+    resume: Resume = False,
+    json: Json = False,
+) -> None:
+    """Teach a student with the stages of a recipe.
+
+    The other parts of the recipe are not used.
+
+    Example: edgekd finetune pruned --teacher torchvision:resnet18 --teacher-weights r18.pth
+    --recipe my.toml --data folder:flowers --out student
+    """
+    extras.require("torch", "train", "to train a model")
+    from edgekd.pipeline import single  # torch: only now
+
+    normalisation = channels(mean, "mean"), channels(std, "std")
+    try:
+        record = single.finetune(
+            single.ModelArguments(student, weights, classes, *normalisation, image_size),
+            single.ModelArguments(teacher, teacher_weights, classes, *normalisation, image_size),
+            recipe,
+            data,
+            out,
+            overrides=overrides or (),
+            resume=resume,
+            progress=console.progress(),
+        )
+    except KeyboardInterrupt:
+        console.note("interrupted; go on with the same command and --resume")
+        raise
+    if json:
+        console.result(record.model_dump(mode="json"))
+    else:
+        print(f"{out}: {record.validation_top1_percent:.2f} % of the validation images right")

@@ -1,0 +1,124 @@
+"""``edgekd init``: a commented recipe to start from."""
+
+import json
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from edgekd.cli import console
+from edgekd.core import files
+from edgekd.core.errors import UsageError
+
+NAME = "init"
+
+_TEMPLATE = """\
+# A recipe for edgekd: edgekd run {file}
+# Try it first with few images: edgekd run {file} --set data.train_images=2000 --set stages.1.epochs=1
+# Every key and its default: docs/recipes.md. `edgekd run {file} --plan` shows the steps.
+
+[teacher]                            # the trained network
+model = {model}                      # `edgekd list models`, or "package.module:factory"
+{weights}
+# mean = [0.485, 0.456, 0.406]       # pixels in [0, 1]; default: what the model's family uses
+# std = [0.229, 0.224, 0.225]
+# expected_top1_percent = 76.0       # what its makers measured: edgekd warns when the data give less
+
+# [teacher.train]                    # adapt the teacher to the data before it teaches
+# epochs = 5
+# learning_rate = 0.01
+
+[data]
+source = {data}                      # `edgekd list sources`
+image_size = {size}                  # pixels, square
+augment = "{augment}"                # none, shift, crop-flip, resized-crop
+batch_size = 64
+
+[student.prune]
+criterion = "l1"                     # `edgekd list criteria`
+macs = 0.5                           # the share of the multiply-accumulates that is LEFT
+round_to = 8                         # channels stay a multiple of it
+
+[[stages]]                           # first steady the classifier ...
+name = "classifier"
+trainable = "classifier"
+methods = [{{ name = "kd", weight = 0.5, options = {{ temperature = 4.0 }} }}]
+ce = 0.5
+epochs = 1
+learning_rate = 0.01
+
+[[stages]]                           # ... then distil deeply
+name = "deep"
+methods = [
+    {{ name = "fdkd", weight = 1.0, options = {{ layers = "all" }} }},
+    {{ name = "kd", weight = 0.5, options = {{ temperature = 4.0 }} }},
+]
+ce = 1.0                             # weight of the cross-entropy with the labels
+epochs = 20
+learning_rate = 0.01
+
+[export]
+targets = ["onnx-fp32", "onnx-int8", "tensorrt-int8"]    # `edgekd list targets`
+calibrator = "entropy"               # `edgekd list calibrators`
+calibration_images = 512             # from the training images
+
+[profile]
+device = "host-cpu"
+batch = 1
+threads = 1
+
+[gate]                               # fix the margins before you measure
+top1_drop_pp = {{ margin = 1.0, confidence = 0.95 }}
+latency_ratio = {{ limit = 1.0, informative = true }}
+size_ratio = {{ limit = 0.6 }}
+"""
+
+
+def command(
+    model: Annotated[
+        str, typer.Option(help="The teacher: 'torchvision:resnet18', 'package.module:factory' ...")
+    ] = "torchvision:resnet18",
+    weights: Annotated[
+        str | None, typer.Option(help="Its weights: .safetensors, .pt or .pth.")
+    ] = None,
+    data: Annotated[str, typer.Option(help="The images, as in 'folder:DIR'.")] = "folder:data",
+    image_size: Annotated[int, typer.Option(help="Pixels, square.", min=1)] = 224,
+    out: Annotated[Path, typer.Option(help="The file to write.")] = Path("recipe.toml"),
+) -> None:
+    """Write a commented recipe for your own model and images.
+
+    Example: edgekd init --model torchvision:resnet18 --weights r18.pth --data folder:flowers
+    """
+    if out.suffix != ".toml":
+        raise UsageError(f"a recipe's name must end in .toml, but --out is '{out}'")
+    if out.exists():
+        raise UsageError(f"'{out}' is there already: name another file with --out")
+    kind, colon, place = data.partition(":")
+    if colon and kind in ("cifar10", "cifar100", "folder", "pack"):
+        data = f"{kind}:{_beside(place, out)}"
+    given = (
+        f"weights = {_quoted(_beside(weights, out))}"
+        if weights
+        else 'weights = "teacher.safetensors"'
+    )
+    text = _TEMPLATE.format(
+        file=out,
+        model=_quoted(model),
+        weights=given.ljust(36) + " # .safetensors, .pt or .pth, beside this file",
+        data=_quoted(data),
+        size=image_size,
+        augment="resized-crop" if image_size >= 96 else "crop-flip",
+    )
+    files.write_text(out, text)
+    console.note(f"wrote '{out}': look through it, then: edgekd run {out}")
+
+
+def _beside(path: str, recipe: Path) -> str:
+    """Write a path as the recipe will read it: from the recipe's own folder."""
+    return path if Path(path).is_absolute() else os.path.relpath(path, recipe.parent)
+
+
+def _quoted(text: str) -> str:
+    """Write a TOML string; what JSON escapes, TOML escapes the same way."""
+    return json.dumps(text)

@@ -1,0 +1,80 @@
+"""``edgekd list``: what is built in. Reads folders and docstrings, imports nothing heavy."""
+
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+from edgekd.cli import console
+from edgekd.cli.options import Json
+from edgekd.core import catalogue, plugins
+
+NAME = "list"
+
+
+class What(StrEnum):
+    """What can be listed."""
+
+    methods = "methods"
+    criteria = "criteria"
+    calibrators = "calibrators"
+    recipes = "recipes"
+    targets = "targets"
+    devices = "devices"
+    sources = "sources"
+    models = "models"
+
+
+_PLUGINS = {
+    What.methods: "edgekd.distill.methods",
+    What.criteria: "edgekd.prune.criteria",
+    What.calibrators: "edgekd.quantize.calibrators",
+}
+_FILES: dict[What, catalogue.Kind] = {
+    What.recipes: "recipes",
+    What.targets: "export",
+    What.devices: "profiles",
+}
+_CHECKPOINT = {"FOLDER": "a checkpoint that edgekd wrote"}
+
+
+def command(
+    what: Annotated[What, typer.Argument(help="What to list.")],
+    json: Json = False,
+) -> None:
+    """List what is built in.
+
+    Examples: edgekd list methods | edgekd list recipes --json
+    """
+    rows = _rows(what)
+    if json:
+        console.result(rows)
+    else:
+        console.table(rows)
+
+
+def _rows(what: What) -> list[dict[str, str]]:
+    if what in _PLUGINS:
+        return [_plugin(found) for found in plugins.summaries(_PLUGINS[what])]
+    if what in _FILES:
+        kind = _FILES[what]
+        return [
+            {"name": name, "summary": str(catalogue.read(kind, name).get("description", ""))}
+            for name in catalogue.names(kind)
+        ]
+    if what is What.sources:
+        return _pairs(plugins.literal("edgekd.data.sources", "SOURCES"))
+    families = plugins.summaries("edgekd.models.zoo")
+    zoo = {name: found.line for found in families for name in found.constants["NAMES"].split()}
+    return _pairs(zoo | _CHECKPOINT)
+
+
+def _plugin(found: plugins.Summary) -> dict[str, str]:
+    row = {"name": found.name, "summary": found.line}
+    if "EVIDENCE" in found.constants:
+        row["evidence"] = str(found.constants["EVIDENCE"])
+    return row
+
+
+def _pairs(table: dict[str, str]) -> list[dict[str, str]]:
+    return [{"name": name, "summary": summary} for name, summary in table.items()]

@@ -1,0 +1,41 @@
+"""``edgekd profile``: measure latency."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from edgekd.cli import console
+from edgekd.cli.options import Json
+
+NAME = "profile"
+
+
+def command(
+    model: Annotated[Path, typer.Argument(help="An .onnx file.")],
+    out: Annotated[Path, typer.Option(help="Folder to write the measurement to.")],
+    against: Annotated[
+        Path | None, typer.Option(help="Another .onnx file, measured in turns with the first.")
+    ] = None,
+    device: Annotated[str, typer.Option(help="`edgekd list devices`.")] = "host-cpu",
+    batch: Annotated[int, typer.Option(min=1)] = 1,
+    threads: Annotated[int, typer.Option(min=1)] = 1,
+    blocks: Annotated[int, typer.Option(min=2, help="Turns that each model takes.")] = 20,
+    runs: Annotated[int, typer.Option(min=1, help="Timed inferences in a turn.")] = 30,
+    json: Json = False,
+) -> None:
+    """Measure latency on this machine, in a clean process.
+
+    With --against the two take turns, and the ratio gets an interval.
+
+    Example: edgekd profile student.onnx --against teacher.onnx --out profile
+    """
+    from edgekd.core import specs
+    from edgekd.pipeline import measure
+
+    spec = specs.Profile(device=device, batch=batch, threads=threads, blocks=blocks, runs=runs)
+    record = measure.profile(model, against, spec, out, progress=console.progress())
+    if json:
+        console.result(record.model_dump(mode="json"))
+    else:
+        console.measurement(record)

@@ -1,0 +1,55 @@
+"""``edgekd run``: the whole job."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from edgekd.cli import console
+from edgekd.cli.options import Json, Overrides, Resume
+from edgekd.core.errors import EdgekdError
+
+NAME = "run"
+
+
+def command(
+    recipe: Annotated[str, typer.Argument(help="Built-in recipe, or a path to a .toml file.")],
+    out: Annotated[
+        Path | None, typer.Option(help="Folder of the run. [default: runs/RECIPE/NUMBER]")
+    ] = None,
+    overrides: Overrides = None,
+    resume: Resume = False,
+    plan: Annotated[bool, typer.Option(help="Show the steps and stop.")] = False,
+    json: Json = False,
+) -> None:
+    """Do the whole job, from the teacher to the verdict.
+
+    Examples: edgekd run digits | edgekd run my.toml --set stages.0.epochs=20 --out runs/a
+    """
+    from edgekd.core import extras, specs
+    from edgekd.pipeline import plan as planning
+
+    resolved = specs.load(recipe, overrides or ())
+    if plan:
+        for step in planning.steps(resolved):
+            print(step)
+        return
+    extras.require("torch", "train", "to train and export a model")
+    from edgekd.pipeline import run as job  # torch: only now
+
+    name = Path(recipe).stem
+    folder = out or job.next_folder(Path("runs") / name, resume=resume)
+    console.note(f"run: {folder}")
+    try:
+        found = job.run(resolved, folder, name=name, resume=resume, progress=console.progress())
+    except (KeyboardInterrupt, EdgekdError):
+        if (folder / "recipe.json").exists():
+            console.note(f"go on with: edgekd run {recipe} --out {folder} --resume")
+        raise
+    assert found.verdict is not None
+    if json:
+        console.result(found.verdict.model_dump(mode="json"))
+    else:
+        console.show(found)
+        console.note(f"report: {folder / 'report.html'}")
+    raise typer.Exit(console.STATUS[found.verdict.state])

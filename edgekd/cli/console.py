@@ -1,0 +1,172 @@
+"""What a person sees: results on stdout, log and progress on stderr."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from edgekd.core.progress import Progress, Task
+
+if TYPE_CHECKING:  # records stand on pydantic, which `edgekd --help` need not wait for
+    from edgekd.core.records import Measurement, Verdict
+    from edgekd.core.run_folder import Run
+
+_LEVELS = {-1: logging.ERROR, 0: logging.WARNING, 1: logging.INFO, 2: logging.DEBUG}
+_SECONDS_BETWEEN_LINES = 10.0
+
+
+def error(message: str) -> None:
+    """Print an error on stderr."""
+    print(f"error: {message}", file=sys.stderr)
+
+
+def note(message: str) -> None:
+    """Print a remark on stderr."""
+    print(message, file=sys.stderr)
+
+
+def result(value: Any) -> None:
+    """Print a result as JSON on stdout."""
+    print(json.dumps(value, indent=2, default=str))
+
+
+STATUS = {"passed": 0, "failed": 1, "inconclusive": 3}
+
+
+def show(run: Run) -> None:
+    """Print the tables of a run on stdout."""
+    from rich.console import Console  # 0.1 s: only where there is something to show
+
+    from edgekd.report import terminal
+
+    terminal.render(run, Console())
+
+
+def verdict(found: Verdict) -> None:
+    """Print each finding and the verdict on stdout."""
+    for finding in found.findings:
+        aside = " (informative)" if finding.informative else ""
+        print(f"{finding.state.upper():<12} {finding.message}{aside}")
+    print(f"verdict: {found.state}")
+
+
+def measurement(found: Measurement) -> None:
+    """Print the latencies of a measurement on stdout."""
+    for timing in found.timings:
+        p50, ratio = timing.p50_ms, timing.ratio_to_first
+        line = f"{timing.subject}: p50 {p50.value:.4g} ms [{p50.low:.4g}, {p50.high:.4g}]"
+        line += f", p90 {timing.p90_ms.value:.4g} ms"
+        line += f", p99 {timing.p99_ms.value:.4g} ms" if timing.p99_ms else ""
+        if ratio is not None:
+            line += f", {ratio.value:.3f}x the first [{ratio.low:.3f}, {ratio.high:.3f}]"
+        print(f"{line}, {timing.runs} runs")
+    print(f"{found.engine}, batch {found.batch}, {found.threads} threads, {found.machine}")
+    for warning in found.warnings:
+        note(f"warning: {warning}")
+
+
+def table(rows: list[dict[str, str]]) -> None:
+    """Print rows of equal keys as aligned columns on stdout; the last column is left ragged."""
+    if not rows:
+        return
+    keys = list(rows[0])
+    order = [key for key in keys if key != "summary"] + [key for key in keys if key == "summary"]
+    widths = {key: max(len(row[key]) for row in rows) for key in order}
+    for row in rows:
+        print("  ".join(row[key].ljust(widths[key]) for key in order).rstrip())
+
+
+def set_up_log(verbosity: int) -> None:
+    """Send edgekd's log to stderr: -1 errors, 0 warnings, 1 information, 2 everything."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(levelname_lower)s%(message)s"))
+    handler.setLevel(_LEVELS[min(verbosity, 2)])
+    handler.addFilter(_with_prefix)
+    root = logging.getLogger("edgekd")
+    root.handlers = [handler]
+    root.setLevel(logging.DEBUG if verbosity > 1 else logging.INFO)
+    root.propagate = False
+
+
+def progress() -> Progress:
+    """Return bars for a terminal, plain lines for anything else."""
+    return _Bars() if sys.stderr.isatty() else _Lines()
+
+
+def _with_prefix(record: logging.LogRecord) -> bool:
+    plain = record.levelno == logging.INFO
+    record.levelname_lower = "" if plain else f"{record.levelname.lower()}: "
+    return True
+
+
+class _Bars:
+    """One rich progress bar for each task."""
+
+    @contextmanager
+    def task(self, title: str, total: int) -> Iterator[Task]:
+        """Show a bar while the block runs."""
+        from rich.console import Console  # 0.1 s: only for long work
+        from rich.progress import BarColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+        from rich.progress import Progress as Bars
+
+        columns = (
+            TextColumn("{task.description:<28}"),
+            BarColumn(bar_width=24),
+            TextColumn("{task.percentage:>3.0f} %"),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[note]}"),
+        )
+        with Bars(*columns, console=Console(stderr=True)) as bars:
+            yield _Bar(bars, bars.add_task(title, total=total, note=""))
+
+
+class _Bar:
+    def __init__(self, bars: Any, bar: Any) -> None:
+        self._bars = bars
+        self._bar = bar
+
+    def advance(self, amount: int = 1, note: str = "") -> None:
+        fields = {"note": note} if note else {}
+        self._bars.update(self._bar, advance=amount, **fields)
+
+
+class _Lines:
+    """A line at the beginning and the end, and one every ten seconds between."""
+
+    @contextmanager
+    def task(self, title: str, total: int) -> Iterator[Task]:
+        """Print lines while the block runs."""
+        line = _Line(title, total)
+        yield line
+        line.finish()
+
+
+class _Line:
+    def __init__(self, title: str, total: int) -> None:
+        self._title = title
+        self._total = total
+        self._done = 0
+        self._note = ""
+        self._start = self._last = time.monotonic()
+
+    def advance(self, amount: int = 1, note: str = "") -> None:
+        self._done += amount
+        self._note = note or self._note
+        now = time.monotonic()
+        if now - self._last >= _SECONDS_BETWEEN_LINES:
+            self._last = now
+            percent = 100 * self._done / max(self._total, 1)
+            self._print(f"{percent:3.0f} %")
+
+    def finish(self) -> None:
+        self._print(f"done in {time.monotonic() - self._start:.1f} s")
+
+    def _print(self, state: str) -> None:
+        print(f"{self._title}: {state}  {self._note}".rstrip(), file=sys.stderr, flush=True)

@@ -1,0 +1,50 @@
+"""Options that several commands share."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from edgekd.core.errors import UsageError
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Override a key of the recipe. Repeatable."),
+]
+Resume = Annotated[bool, typer.Option("--resume", help="Go on with an unfinished run.")]
+Source = Annotated[
+    str,
+    typer.Option(metavar="SOURCE", help="Images: see `edgekd list sources`."),
+]
+Weights = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", help="Weights of a model spec: .safetensors, .pt or .pth."),
+]
+Classes = Annotated[
+    int | None, typer.Option(min=1, help="Classes of a model spec. [default: as in the data]")
+]
+Mean = Annotated[
+    str | None, typer.Option(metavar="R,G,B", help="Of pixels in [0, 1]. [default: the family's]")
+]
+Std = Annotated[
+    str | None, typer.Option(metavar="R,G,B", help="Of pixels in [0, 1]. [default: the family's]")
+]
+ImageSize = Annotated[int | None, typer.Option(min=1, help="Pixels, square. [folder: 224]")]
+Seed = Annotated[int, typer.Option(min=0, help="Of everything that is drawn.")]
+
+
+def channels(text: str | None, name: str) -> tuple[float, ...] | None:
+    """Read "0.485,0.456,0.406".
+
+    Raises:
+        UsageError: it is no list of numbers.
+    """
+    if text is None:
+        return None
+    try:
+        return tuple(float(part) for part in text.split(","))
+    except ValueError as error:
+        raise UsageError(f"--{name} takes numbers, as in 0.485,0.456,0.406, found '{text}'") from (
+            error
+        )

@@ -1,0 +1,124 @@
+"""The end of a run: test accuracy of every step, latency, ladder, verdict and report."""
+
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from edgekd.core import records, run_folder, statistics
+from edgekd.core.run_folder import REFERENCE, Run
+from edgekd.data import augment
+from edgekd.evaluate import accuracy, ladder
+from edgekd.gate import rules
+from edgekd.models import checkpoint, score
+from edgekd.pipeline.job import Job
+from edgekd.profile import local
+from edgekd.report import html
+
+_SIGNIFICANT = 0.001  # a warning must not cry wolf
+
+
+def evaluate_all(job: Job) -> None:
+    """Classify the test images with every checkpoint and every artifact."""
+    run = run_folder.read(job.folder)
+    hashes = {name: found.weights_sha256 for name, found in run.checkpoints.items()}
+    hashes |= {name: found.sha256 for name, found in run.artifacts.items()}
+    for subject, sha256 in hashes.items():
+        record = run_folder.accuracy(job.folder, subject)
+        depends = {"subject": sha256, "images": job.splits.test.sha256}
+        job.do(
+            f"evaluate {subject}",
+            [record, record.with_suffix(".npz")],
+            depends,
+            partial(_evaluate, job, run, subject, sha256),
+        )
+
+
+def measure(job: Job) -> None:
+    """Measure the artifacts' latency on this machine, the teacher's as the reference."""
+    run = run_folder.read(job.folder)
+    names = [REFERENCE, *(name for name in run.artifacts if name != REFERENCE)]
+    subjects = [
+        local.Subject(
+            name,
+            run_folder.artifact(job.folder, name) / run.artifacts[name].file,
+            run.artifacts[name].sha256,
+        )
+        for name in names
+    ]
+    profile = job.recipe.profile
+    depends = {
+        "artifacts": [subject.sha256 for subject in subjects],
+        "profile": profile.model_dump(mode="json"),
+    }
+    folder = run_folder.measurement(job.folder)
+
+    def work() -> None:
+        images = _some_images(job, run.artifacts[REFERENCE].normalisation, profile.batch)
+        local.measure(subjects, profile, images, folder, job.progress)
+
+    job.do("profile", [folder], depends, work)
+
+
+def conclude(job: Job) -> None:
+    """Write ladder, verdict and report; quick, so done every time."""
+    if job.workers.main:
+        run = run_folder.read(job.folder)
+        climbed = ladder.ladder(_rungs(run))
+        doubts = flattery(run.checkpoints["teacher"], run.accuracies["teacher"], job)
+        climbed = climbed.model_copy(update={"doubts": doubts})
+        records.write(climbed, job.folder / "ladder.json")
+        verdict = rules.judge(job.recipe.gate, run_folder.read(job.folder))
+        records.write(verdict, job.folder / "verdict.json")
+        html.write(run_folder.read(job.folder), job.folder / "report.html")
+    job.workers.wait()
+
+
+def flattery(teacher: records.Checkpoint, test: records.Accuracy, job: Job) -> tuple[str, ...]:
+    """Say so if the teacher does better on the validation images than on the test images.
+
+    It has then probably been trained on the former, and they flatter every student of it.
+    """
+    top1 = teacher.validation_top1_percent
+    if top1 is None:
+        return ()
+    images = len(job.splits.validation)
+    validation = statistics.wilson(round(top1 * images / 100), images, 1 - _SIGNIFICANT)
+    if 100 * validation.low <= test.top1_percent.high:
+        return ()
+    return (
+        f"the teacher has {top1:.1f} % of the validation images right, but "
+        f"{test.top1_percent.value:.1f} % of the test images: it was probably trained on the "
+        "former, which then flatter every student made from it. Believe the test images alone, "
+        "and give a validation set that the teacher has never seen.",
+    )
+
+
+def _evaluate(job: Job, run: Run, subject: str, sha256: str) -> None:
+    out = run_folder.accuracy(job.folder, subject)
+    test = job.splits.test
+    if subject in run.artifacts:
+        found = run.artifacts[subject]
+        file = run_folder.artifact(job.folder, subject) / found.file
+        logits_nk = accuracy.logits_of(file, test, found.normalisation, progress=job.progress)
+    else:
+        model = checkpoint.load(run_folder.checkpoint(job.folder, subject))
+        logits_nk = score.predict(
+            model.module,
+            test,
+            model.record.normalisation,
+            device=job.device,
+            progress=job.progress,
+        )
+    accuracy.record(subject, sha256, "host-cpu", "test", test, logits_nk, out)
+
+
+def _some_images(job: Job, normalisation: records.Normalisation, batch: int) -> np.ndarray:
+    images = job.splits.test.batch(np.arange(batch) % len(job.splits.test))
+    return augment.normalise(images, normalisation, "cpu").numpy()
+
+
+def _rungs(run: Run) -> list[ladder.Foothold]:
+    sizes = {name: _bytes_of(run_folder.checkpoint(run.folder, name)) for name in run.checkpoints}
+    sizes |= {name: found.bytes for name, found in run.artifacts.items()}
+    return [name for name in sizes]

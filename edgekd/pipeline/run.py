@@ -1,0 +1,55 @@
+"""The whole job, from the teacher to the verdict."""
+
+from pathlib import Path
+
+from edgekd.core import run_folder
+from edgekd.core.errors import UsageError
+from edgekd.core.progress import Progress
+from edgekd.core.run_folder import Run
+from edgekd.core.specs import Recipe
+from edgekd.pipeline import artifacts, job as jobs, judge, student, teacher, train
+
+
+def run(
+    recipe: Recipe,
+    folder: Path,
+    *,
+    name: str,
+    resume: bool = False,
+    progress: Progress | None = None,
+) -> Run:
+    """Do every step of a recipe in ``folder`` and return the records.
+
+    Args:
+        recipe: what to do.
+        folder: where; empty or missing, or an unfinished run with ``resume``.
+        name: of the recipe, for people.
+        resume: go on with what is there.
+        progress: who listens; default: nobody.
+
+    Raises:
+        EdgekdError: see ``edgekd.core.errors``; the folder can be resumed.
+    """
+    with jobs.start(recipe, folder, name, resume=resume, progress=progress) as job:
+        model = teacher.make(job)
+        first = student.make(job, model)
+        final = train.run_stages(job, first, model)
+        artifacts.export_all(job, model, final)
+        judge.evaluate_all(job)
+        judge.measure(job)
+        judge.conclude(job)
+    return run_folder.read(folder)
+
+
+def next_folder(base: Path, *, resume: bool) -> Path:
+    """Return ``base/1``, ``base/2`` ...: the next that is free, or the latest to resume.
+
+    Raises:
+        UsageError: there is none to resume.
+    """
+    taken = sorted(int(path.name) for path in base.glob("*") if path.name.isdigit())
+    if resume:
+        if not taken:
+            raise UsageError(f"there is no run to resume in '{base}': name its folder with --out")
+        return base / str(taken[-1])
+    return base / str(taken[-1] + 1 if taken else 1)
