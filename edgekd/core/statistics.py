@@ -1,0 +1,301 @@
+"""Estimates with their uncertainty: accuracy, paired drops of accuracy, latency.
+
+Shares and drops are ratios in [-1, 1], never percent. ``confidence`` is two-sided wherever an
+``Interval`` is returned; a one-sided bound at 95 % is an end of the two-sided interval at 90 %.
+Discordant images are those that exactly one of two models has right: ``lost``, which the reference
+has right and the subject wrong, and ``gained``, the other way round. Only they tell two models
+apart, which is why paired intervals are so much narrower than those of two separate accuracies.
+
+scipy would add 0.2 s to the start of every command, so only what no gate needs imports it.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from statistics import NormalDist
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgekd.core.records import Interval
+
+FEWEST_BLOCKS = 6  # the range of 5 blocks misses their centre in 2 * 0.5^5 = 6 % of all cases
+_NORMAL = NormalDist()
+_RESAMPLES = 4000
+_CHUNK = 250  # resamples at a time: keeps the memory at some ten MiB
+
+
+def wilson(correct: int, images: int, confidence: float = 0.95) -> Interval:
+    """Return the share of correct images with Wilson's score interval, as ratios.
+
+    Source: Newcombe, Statistics in Medicine 17 (1998) 857-872, method 3.
+    """
+    _check(images, correct)
+    z = two_sided_z(confidence)
+    share = correct / images
+    centre = (correct + z * z / 2) / (images + z * z)
+    half = z * math.sqrt(share * (1 - share) * images + z * z / 4) / (images + z * z)
+    # At 0 and at all correct, the ends are exact but for rounding.
+    low = 0.0 if correct == 0 else centre - half
+    high = 1.0 if correct == images else centre + half
+    return Interval(value=share, low=low, high=high, confidence=confidence)
+
+
+def paired_difference(lost: int, gained: int, images: int, confidence: float = 0.95) -> Interval:
+    """Return how far the subject's accuracy lies below the reference's, as ratios, > 0 if worse.
+
+    The score interval: every difference that the score test at this confidence does not reject.
+    It holds its level for few and for no discordant images, where Wald's interval has width 0.
+
+    Source: Tango, Statistics in Medicine 17 (1998) 891-908, equations 7 to 11.
+    """
+    _check(images, lost, gained)
+    z = two_sided_z(confidence)
+    value = (lost - gained) / images
+
+    def rejected(difference: float) -> bool:
+        return abs(_score(lost, gained, images, difference)) > z
+
+    low, high = _boundary(rejected, value, -1.0), _boundary(rejected, value, 1.0)
+    return Interval(value=value, low=low, high=high, confidence=confidence)
+
+
+def non_inferiority_p_value(lost: int, gained: int, images: int, margin: float) -> float:
+    """Return the one-sided p-value against "the true drop is the margin or more".
+
+    It is below 1 - c exactly if the upper end of ``paired_difference`` at the two-sided confidence
+    2 c - 1 is below the margin, a ratio in (0, 1).
+    """
+    _check(images, lost, gained)
+    return _NORMAL.cdf(_score(lost, gained, images, margin))
+
+
+def mcnemar_exact(lost: int, gained: int, *, mid_p: bool = False) -> float:
+    """Return the two-sided p-value against "both models are right equally often".
+
+    ``mid_p`` counts the observed table half: closer to the nominal level, but no longer exact.
+
+    Source: Fagerland, Lydersen and Laake, BMC Medical Research Methodology 13:91 (2013).
+    """
+    _check(lost + gained + 1, lost, gained)
+    chances = _binomial(lost + gained, 0.5)
+    fewer = min(lost, gained)
+    p_value = 2 * float(chances[: fewer + 1].sum())
+    if mid_p:
+        p_value -= float(chances[fewer])
+    return min(1.0, p_value)
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Return p-values adjusted so that calling all below a level wrong errs at that level at most.
+
+    Source: Holm, Scandinavian Journal of Statistics 6 (1979) 65-70.
+    """
+    adjusted = [0.0] * len(p_values)
+    worst = 0.0
+    for rank, place in enumerate(sorted(range(len(p_values)), key=lambda i: p_values[i])):
+        worst = max(worst, min(1.0, (len(p_values) - rank) * p_values[place]))
+        adjusted[place] = worst
+    return adjusted
+
+
+def smallest_detectable_drop(
+    images: int, discordant_ratio: float, confidence: float = 0.95, power: float = 0.8
+) -> float:
+    """Return the least true drop, as a ratio, that a one-sided paired test finds often enough.
+
+    images * drop^2 = (z_confidence sqrt(d) + z_power sqrt(d - drop^2))^2, where d is the share of
+    discordant images, and at least the drop itself, for each lost image is one of them.
+
+    Args:
+        images: > 0.
+        discordant_ratio: share of images that exactly one of the models has right.
+        confidence: of the test, one-sided.
+        power: how often such a drop is to be found.
+
+    Source: Connor, Biometrics 43 (1987) 207-211, equation 3.
+    """
+    _check(images)
+    z_test, z_power = _NORMAL.inv_cdf(confidence), _NORMAL.inv_cdf(power)
+
+    def found(drop: float) -> bool:
+        d = max(discordant_ratio, drop)
+        need = z_test * math.sqrt(d) + z_power * math.sqrt(d - drop * drop)
+        return images * drop * drop >= need * need
+
+    return _boundary(found, 0.0, 1.0)
+
+
+def images_needed(
+    margin: float,
+    discordant_ratio: float,
+    drop: float = 0.0,
+    confidence: float = 0.95,
+    power: float = 0.8,
+) -> int | None:
+    """Return about how many images tell a true drop from the margin, whichever is the greater.
+
+    Args:
+        margin: ratio, in (0, 1).
+        discordant_ratio: share of images that exactly one of the models has right.
+        drop: the true drop, as a ratio.
+        confidence: of the test, one-sided.
+        power: how often the test is to decide.
+
+    Returns:
+        None if the drop is the margin, for then no number of images decides.
+
+    Source: Nam, Biometrics 53 (1997) 1422-1430; the discordant share under the hypothesis is
+    taken as max(discordant_ratio, margin), which is exact where no image is discordant.
+    """
+    if drop == margin:
+        return None
+    at_margin = max(discordant_ratio, margin) - margin**2
+    at_drop = max(discordant_ratio, abs(drop)) - drop**2
+    need = _NORMAL.inv_cdf(confidence) * math.sqrt(at_margin)
+    need += _NORMAL.inv_cdf(power) * math.sqrt(at_drop)
+    return math.ceil((need / (margin - drop)) ** 2)
+
+
+def fewest_samples(quantile: float, confidence: float = 0.95) -> int:
+    """Return how many samples bound a quantile from above: 29 for p90, 299 for p99 at 95 %.
+
+    The largest of n samples is below the quantile with the chance quantile^n.
+    """
+    return math.ceil(math.log(1 - confidence) / math.log(quantile))
+
+
+def quantile_interval(
+    samples: Sequence[float] | NDArray[np.floating], quantile: float, confidence: float = 0.95
+) -> Interval | None:
+    """Return a quantile with an interval between two of the samples, whatever their distribution.
+
+    Each end takes half of the error; where even the outermost sample needs more than half, the
+    other end takes what is left. The samples have to be independent: latencies that drift are not.
+
+    Args:
+        samples: in any order and unit, finite.
+        quantile: in (0, 1); 0.5 for the median.
+        confidence: two-sided; the interval's is at least that.
+
+    Returns:
+        None if there are too few samples for this quantile (fewer than 6 for the median, than
+        ``fewest_samples`` for high quantiles).
+
+    Source: Hahn and Meeker, Statistical Intervals (1991), section 5.2.
+    """
+    ordered = np.sort(np.asarray(samples, dtype=np.float64))
+    count = len(ordered)
+    if count == 0:
+        return None
+    chances = _binomial(count, quantile)  # that so many samples lie below the quantile
+    below = np.cumsum(chances)  # [k]: k or fewer
+    above = np.cumsum(chances[::-1])  # [k]: count - k or more
+    error = 1 - confidence
+    if below[0] + above[0] > error:
+        return None
+    # The k-th smallest sample exceeds the quantile with the chance below[k - 1]; mirrored above.
+    lowest = max(1, int((below <= error - max(error / 2, above[0])).sum()))
+    highest = max(1, int((above <= error - max(error / 2, below[0])).sum()))
+    return Interval(
+        value=float(np.quantile(ordered, quantile)),
+        low=float(ordered[lowest - 1]),
+        high=float(ordered[count - highest]),
+        confidence=confidence,
+    )
+
+
+def ratio_of_medians(
+    reference_blocks: NDArray[np.floating],
+    subject_blocks: NDArray[np.floating],
+    confidence: float = 0.95,
+    seed: int = 0,
+) -> Interval | None:
+    """Return the subject's median over the reference's, with a paired block bootstrap.
+
+    Block i of both was measured in turns, so what slowed one slowed the other: blocks are drawn
+    in pairs, and within them the samples stay together as they are correlated. Percentiles
+    of so few blocks give too narrow an interval, so they are widened to those of Student's t.
+
+    Args:
+        reference_blocks: [blocks, runs], > 0, in any unit.
+        subject_blocks: [blocks, runs], in the same unit; runs may differ.
+        confidence: two-sided.
+        seed: of the draws.
+
+    Returns:
+        None if there are fewer than 6 blocks.
+
+    Source: Hesterberg, The American Statistician 69 (2015) 371-386, section 5.3.
+    """
+    blocks = len(reference_blocks)
+    if blocks != len(subject_blocks):
+        raise ValueError(f"{blocks} blocks of the reference, {len(subject_blocks)} of the subject")
+    if blocks < FEWEST_BLOCKS:
+        return None
+    from scipy import special  # 0.2 s, see above
+
+    draws = np.random.default_rng(seed).integers(blocks, size=(_RESAMPLES, blocks))
+    ratios = np.concatenate(
+        [
+            _medians(subject_blocks, draws[start : start + _CHUNK])
+            / _medians(reference_blocks, draws[start : start + _CHUNK])
+            for start in range(0, _RESAMPLES, _CHUNK)
+        ]
+    )
+    t = float(special.stdtrit(blocks - 1, (1 - confidence) / 2))
+    tail = _NORMAL.cdf(t * math.sqrt(blocks / (blocks - 1)))
+    low, high = np.quantile(ratios, [tail, 1 - tail])
+    value = float(np.median(subject_blocks) / np.median(reference_blocks))
+    return Interval(
+        value=value, low=min(value, float(low)), high=max(value, float(high)), confidence=confidence
+    )
+
+
+def two_sided_z(confidence: float) -> float:
+    """Return the normal quantile of a two-sided confidence: 1.96 for 0.95."""
+    return _NORMAL.inv_cdf((1 + confidence) / 2)
+
+
+def _check(images: int, *parts: int) -> None:
+    if images < 1 or min(parts, default=0) < 0 or sum(parts) > images:
+        raise ValueError(f"{parts} of {images} images is no count of images")
+
+
+def _score(lost: int, gained: int, images: int, difference: float) -> float:
+    """Return the score statistic, standard normal if ``difference`` is the true one."""
+    a = 2 * images
+    b = (2 * images - lost + gained) * difference - lost - gained
+    c = gained * difference * (1 - difference)
+    root = math.sqrt(b * b + 4 * a * c)
+    # The likeliest share of gained images; the form without cancellation for either sign of b.
+    share = 2 * c / (root + b) if b > 0 else (root - b) / (2 * a)
+    distance = lost - gained - images * difference
+    variance = images * (2 * share + difference * (1 - difference))
+    if variance <= 0:
+        return math.copysign(math.inf, distance) if distance else 0.0
+    return distance / math.sqrt(variance)
+
+
+def _boundary(holds: Callable[[float], bool], inside: float, outside: float) -> float:
+    """Return where ``holds`` turns true on the way from ``inside`` to ``outside``, by bisection."""
+    for _ in range(60):  # halves of 2 below the spacing of floats
+        middle = (inside + outside) / 2
+        if holds(middle):
+            outside = middle
+        else:
+            inside = middle
+    return outside
+
+
+def _binomial(count: int, share: float) -> NDArray[np.float64]:
+    """Return the chances of 0 ... count successes, [count + 1]; share in (0, 1)."""
+    logs = np.concatenate([[0.0], np.cumsum(np.log(np.arange(1, count + 1)))])  # of factorials
+    successes = np.arange(count + 1)
+    chances = logs[-1] - logs - logs[::-1]
+    chances += successes * math.log(share) + successes[::-1] * math.log1p(-share)
+    return np.asarray(np.exp(chances), dtype=np.float64)
+
+
+def _medians(blocks: NDArray[np.floating], draws: NDArray[np.integer]) -> NDArray[np.floating]:
+    """Return the median of each draw of whole blocks, [draws]."""
+    return np.asarray(np.median(blocks[draws].reshape(len(draws), -1), axis=1))
