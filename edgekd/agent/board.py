@@ -1,0 +1,85 @@
+"""Say what this machine is and which engines it has. Works without numpy."""
+
+from __future__ import annotations
+
+import os
+import platform
+from typing import Any, Dict, List, Optional
+
+from . import engines
+from .telemetry import allowed_cores
+
+# Instruction sets that decide how fast float and INT8 kernels are.
+_FLAGS = (
+    "avx2",
+    "fma",
+    "avx512f",
+    "avx512_vnni",
+    "avx_vnni",
+    "avx512_bf16",
+    "amx_int8",
+    "amx_bf16",
+)
+_ARM_FLAGS = ("asimd", "asimdhp", "asimddp", "i8mm", "bf16", "sve")
+
+
+def probe() -> Dict[str, Any]:
+    """Return what the host wants to know before it sends work."""
+    return {
+        "machine": machine(),
+        "architecture": platform.machine(),
+        "flags": _flags(),
+        "cores": len(allowed_cores()),
+        "memory_mib": _memory_mib(),
+        "os": "%s %s" % (platform.system(), platform.release()),
+        "python": platform.python_version(),
+        "numpy": _numpy(),
+        "engines": {name: engines.version(name) for name in engines.names()},
+    }
+
+
+def machine() -> str:
+    """Return the board's or processor's model and its cores, for people."""
+    name = _board() or _cpuinfo("model name") or platform.machine()
+    return "%s, %d cores, %s" % (name, len(allowed_cores()), platform.system())
+
+
+def _board() -> Optional[str]:
+    """Return a board's name, such as "NVIDIA Jetson Orin Nano Developer Kit"; PCs have none."""
+    text = _read("/proc/device-tree/model")
+    return text.strip("\0\n ") if text else None
+
+
+def _flags() -> List[str]:
+    there = (_cpuinfo("flags") or _cpuinfo("Features") or "").split()
+    return [flag for flag in _FLAGS + _ARM_FLAGS if flag in there]
+
+
+def _cpuinfo(key: str) -> Optional[str]:
+    for line in (_read("/proc/cpuinfo") or "").splitlines():
+        name, _, value = line.partition(":")
+        if name.strip() == key:
+            return value.strip()
+    return None
+
+
+def _memory_mib() -> Optional[int]:
+    for line in (_read("/proc/meminfo") or "").splitlines():
+        if line.startswith("MemTotal:"):
+            return int(line.split()[1]) // 1024
+    return None
+
+
+def _numpy() -> Optional[str]:
+    try:
+        import numpy as np
+    except ImportError:
+        return None
+    return str(np.__version__)
+
+
+def _read(path: str) -> Optional[str]:
+    if not os.path.exists(path):
+        return None
+    with open(path, encoding="utf-8", errors="replace") as file:
+        return file.read()

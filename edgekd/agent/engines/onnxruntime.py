@@ -1,0 +1,150 @@
+"""ONNX Runtime on the processor."""
+
+from __future__ import annotations
+
+import os
+from typing import Any, List, Optional, Tuple
+
+from ..protocol import AgentError
+
+DISTRIBUTIONS = ("onnxruntime", "onnxruntime-gpu")
+
+_PROVIDER = "CPUExecutionProvider"
+_ERRORS_ONLY = 3
+_FLOAT = "tensor(float)"
+
+
+def load_runtime() -> None:
+    """Import ONNX Runtime, which takes longer than opening a small model."""
+    import onnxruntime  # noqa: F401
+
+
+def open_model(path: str, threads: int) -> OnnxRuntimeModel:
+    """Open an ONNX file with ``threads`` threads inside an operator and one operator at a time.
+
+    Spinning stays as ONNX Runtime has it, because that is how the model will be deployed: with one
+    thread there is no pool; with several, each subject has a process of its own, which hands over
+    its turn only when the pool sleeps (``timing.rest``).
+
+    Raises:
+        AgentError: not a model that this runtime can load, or not one of images.
+    """
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
+    options.log_severity_level = _ERRORS_ONLY
+    if not os.path.isfile(path):
+        raise AgentError("model", "there is no model file '%s'" % path)
+    try:
+        session = onnxruntime.InferenceSession(path, options, providers=[_PROVIDER])
+    except _errors() as error:
+        raise AgentError("model", "'%s' cannot be opened: %s" % (path, _short(error))) from error
+    engine = "onnxruntime %s, %s" % (onnxruntime.__version__, _PROVIDER)
+    return OnnxRuntimeModel(session, path, engine)
+
+
+class OnnxRuntimeModel:
+    """A session with one input of images and one output.
+
+    Args:
+        session: an ``onnxruntime.InferenceSession``.
+        path: of the file, for messages.
+        engine: the runtime's name and version.
+    """
+
+    def __init__(self, session: Any, path: str, engine: str) -> None:
+        self.engine = engine
+        self._path = path
+        self._session = session
+        self._input = self._only(session.get_inputs(), "input")
+        self._output = self._only(session.get_outputs(), "output")
+        self.input_shape: Tuple[Optional[int], ...] = tuple(
+            size if isinstance(size, int) else None for size in self._input.shape
+        )
+        if len(self.input_shape) != len("NCHW"):
+            raise AgentError(
+                "model",
+                "'%s' takes an input of shape %s, but images have four dimensions: N, C, H, W"
+                % (path, self._input.shape),
+            )
+        self._binding: Any = None
+        self._output_shape: Optional[Tuple[int, ...]] = None
+        self._kept: List[Any] = []
+
+    def infer(self, images_nchw: Any) -> Any:
+        """Return the output [N, K] for one batch."""
+        self._check(images_nchw)
+        try:
+            output = self._session.run([self._output.name], {self._input.name: images_nchw})[0]
+        except _errors() as error:
+            message = "'%s' cannot be run: %s" % (self._path, _short(error))
+            raise AgentError("model", message) from error
+        self._output_shape = tuple(output.shape)
+        return output
+
+    def bind(self, images_nchw: Any) -> None:
+        """Keep input and output in place, so that ``run`` neither copies nor allocates them."""
+        import numpy as np
+
+        self._check(images_nchw)
+        assert self._output_shape is not None, "infer() comes first: it tells the output's shape"
+        image = np.ascontiguousarray(images_nchw)
+        output = np.empty(self._output_shape, dtype=np.float32)
+        self._kept = [image, output]  # the binding holds bare addresses
+        self._binding = self._session.io_binding()
+        self._binding.bind_cpu_input(self._input.name, image)
+        self._binding.bind_output(
+            self._output.name, "cpu", 0, np.float32, output.shape, output.ctypes.data
+        )
+
+    def run(self) -> None:
+        """Run once on the bound buffers."""
+        self._session.run_with_iobinding(self._binding)
+
+    def bound_output(self) -> Any:
+        """Return what the last ``run`` wrote."""
+        return self._kept[1]
+
+    def _only(self, found: List[Any], noun: str) -> Any:
+        names = ", ".join("%s %s" % (value.name, value.type) for value in found)
+        if len(found) != 1 or found[0].type != _FLOAT:
+            raise AgentError(
+                "model",
+                "'%s' must have one %s of float32, but has: %s"
+                % (self._path, noun, names or "none"),
+            )
+        return found[0]
+
+    def _check(self, images_nchw: Any) -> None:
+        shape = images_nchw.shape
+        fits = len(shape) == len(self.input_shape) and all(
+            size in (None, given)
+            for size, given in zip(self.input_shape, shape)  # noqa: B905  strict= is 3.10
+        )
+        if not fits:
+            raise AgentError(
+                "model",
+                "'%s' takes images of shape %s, but these have %s"
+                % (self._path, tuple(self._input.shape), tuple(shape)),
+            )
+
+
+def _errors() -> Tuple[Any, ...]:
+    """Return what ONNX Runtime raises; its classes share no parent but RuntimeError or Exception.
+
+    Raised for files that are no models, unknown operators, wrong shapes, too little memory.
+    """
+    from onnxruntime.capi import onnxruntime_pybind11_state as state
+
+    names = ("Fail", "InvalidArgument", "InvalidGraph", "InvalidProtobuf", "ModelLoadCanceled")
+    others = ("NoSuchFile", "NoModel", "NotImplemented", "RuntimeException", "EPFail")
+    found = [getattr(state, name) for name in names + others if hasattr(state, name)]
+    return (*found, RuntimeError, ValueError)
+
+
+def _short(error: BaseException) -> str:
+    """Return an error's first line: the rest is native stack."""
+    return str(error).strip().partition("\n")[0]

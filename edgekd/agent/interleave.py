@@ -1,0 +1,145 @@
+"""Measure several models in turns, so that heat, clocks and other programs hit all alike.
+
+Each model has a worker process; only one works at a time. In round r the order of the models is
+rotated by r, so none of them is always the first after a pause or the one behind a hot one.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from contextlib import ExitStack
+from typing import Any, Dict, List
+
+from . import board, worker
+from .protocol import AgentError, emit, forward
+from .telemetry import snapshot
+
+
+class Worker:
+    """The process that holds one model.
+
+    Args:
+        arguments: of the agent, after the interpreter and its name.
+        name: of the subject, for messages.
+    """
+
+    def __init__(self, arguments: List[str], name: str) -> None:
+        self.name = name
+        self._process = subprocess.Popen(
+            own_command() + arguments,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            universal_newlines=True,
+            bufsize=1,
+        )
+        self.pid = self._process.pid
+
+    def close(self) -> None:
+        """End the process, which holds nothing that would have to be saved."""
+        self._process.kill()
+        self._process.communicate()
+
+    def ask(self, command: str) -> Dict[str, Any]:
+        """Send a command and return the answer.
+
+        Raises:
+            AgentError: the worker says that it failed, or ends.
+        """
+        assert self._process.stdin is not None
+        try:
+            self._process.stdin.write(command + "\n")
+            self._process.stdin.flush()
+        except BrokenPipeError:
+            pass  # it has ended: what it said last tells why
+        return self.listen()
+
+    def listen(self) -> Dict[str, Any]:
+        """Return the worker's next line; see ``ask``."""
+        assert self._process.stdout is not None
+        text = self._process.stdout.readline()
+        if not text:
+            status = self._process.wait()
+            raise AgentError(
+                "model",
+                "the process that ran '%s' ended with status %d%s"
+                % (self.name, status, _why(status)),
+            )
+        line = dict(json.loads(text))
+        if line["type"] == "error":
+            raise AgentError(line["kind"], line["message"])
+        return line
+
+
+def own_command() -> List[str]:
+    """Return how this agent was started: as a module, or as a zipapp."""
+    main = sys.modules["__main__"]
+    package = getattr(getattr(main, "__spec__", None), "parent", "")
+    return [sys.executable, "-m", package] if package else [sys.executable, sys.argv[0]]
+
+
+def order(subjects: int, turn: int) -> List[int]:
+    """Return the order in which the subjects take their turns in round ``turn``.
+
+    >>> order(3, 1)
+    [1, 2, 0]
+    """
+    return [(place + turn) % subjects for place in range(subjects)]
+
+
+def run(request: Dict[str, Any]) -> None:
+    """Measure what a request asks for, and say what is found line by line.
+
+    Request: "engine"; "images" (a .npy of float32 [B, C, H, W]); "threads"; "blocks"; "runs" (timed
+    inferences in a block); "warm_up_s" ([least, most] seconds); "subjects" (each "name", "path").
+
+    Lines: "machine"; for each subject "opened" and "warmed"; "telemetry" before the first round and
+    after each; for each turn "block" ("subject", "block", "samples_ns"); for each subject "memory";
+    "progress" between them.
+
+    Raises:
+        AgentError: a model that cannot be opened or run.
+    """
+    subjects = request["subjects"]
+    total = len(subjects) * (1 + request["blocks"])
+    least_s, most_s = request["warm_up_s"]
+    emit("machine", machine=board.machine())
+    with ExitStack() as stack:
+        workers: List[Worker] = []
+        for index, subject in enumerate(subjects):
+            started = Worker(worker.arguments(subject, request), subject["name"])
+            stack.callback(started.close)
+            workers.append(started)
+            forward(started.listen(), subject=index)
+            warmed = started.ask("warm-up %r %r" % (least_s, most_s))
+            forward(warmed, subject=index)
+            _progress(index + 1, total, "warmed up " + subject["name"])
+        _rounds(workers, request, total)
+        for index, ready in enumerate(workers):
+            forward(ready.ask("memory"), subject=index)
+
+
+def _rounds(workers: List[Worker], request: Dict[str, Any], total: int) -> None:
+    pids = [os.getpid()] + [ready.pid for ready in workers]
+    done = len(workers)
+    emit("telemetry", **snapshot(pids))
+    for turn in range(request["blocks"]):
+        for index in order(len(workers), turn):
+            answer = workers[index].ask("block %d" % request["runs"])
+            forward(answer, subject=index, block=turn)
+            done += 1
+            _progress(done, total, "%s, round %d" % (workers[index].name, turn + 1))
+        emit("telemetry", **snapshot(pids))
+
+
+def _progress(done: int, total: int, note: str) -> None:
+    emit("progress", done=done, total=total, note=note)
+
+
+def _why(status: int) -> str:
+    if status == -signal.SIGKILL:  # nobody but the kernel kills it: the out-of-memory killer
+        return " (killed: was there enough memory?)"
+    return ""

@@ -1,0 +1,113 @@
+"""Read what disturbs a measurement: other programs, heat, clocks. Missing sensors are None.
+
+Linux only (/proc, /sys); elsewhere every value is None.
+"""
+
+from __future__ import annotations
+
+import glob
+import os
+from typing import Any, Dict, List, Optional, Sequence
+
+_CPU = "/sys/devices/system/cpu/cpu%d/"
+# user nice system idle iowait irq softirq steal (proc(5)); guest time is part of user already.
+_BUSY_COLUMNS = (0, 1, 2, 5, 6, 7)
+_ALL_COLUMNS = range(8)
+
+
+def snapshot(pids: Sequence[int]) -> Dict[str, Any]:
+    """Return counters and sensors of this moment; two snapshots give shares.
+
+    Args:
+        pids: the measuring processes; their time is "own", all other busy time is foreign.
+
+    Returns:
+        "busy_ticks", "all_ticks" (of the cores that this process may use), "own_ticks",
+        "cpu_mhz", "temperature_c" (the hottest zone), "throttled" (events since boot).
+    """
+    cores = allowed_cores()
+    ticks = _processor_ticks(cores)
+    own = [_process_ticks(pid) for pid in pids]
+    return {
+        "busy_ticks": None if ticks is None else ticks[0],
+        "all_ticks": None if ticks is None else ticks[1],
+        "own_ticks": None if None in own else sum(value or 0 for value in own),
+        "cpu_mhz": _least_mhz(cores),
+        "temperature_c": _hottest_c(),
+        "throttled": _throttled(cores),
+    }
+
+
+def allowed_cores() -> List[int]:
+    """Return the numbers of the cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return sorted(os.sched_getaffinity(0))
+    return list(range(os.cpu_count() or 1))
+
+
+def memory_mib(key: str) -> Optional[float]:
+    """Return ``VmRSS`` (now) or ``VmHWM`` (peak) of this process in MiB.
+
+    Not ``getrusage``: its peak begins with that of the process that started this one.
+    """
+    for line in _lines("/proc/self/status"):
+        if line.startswith(key + ":"):
+            return int(line.split()[1]) / 1024
+    return None
+
+
+def _processor_ticks(cores: List[int]) -> Optional[List[int]]:
+    wanted = {"cpu%d" % core for core in cores}
+    busy = everything = 0
+    found = False
+    for line in _lines("/proc/stat"):
+        name, *values = line.split()
+        if name in wanted and len(values) >= len(_ALL_COLUMNS):
+            found = True
+            busy += sum(int(values[column]) for column in _BUSY_COLUMNS)
+            everything += sum(int(values[column]) for column in _ALL_COLUMNS)
+    return [busy, everything] if found else None
+
+
+def _process_ticks(pid: int) -> Optional[int]:
+    lines = _lines("/proc/%d/stat" % pid)
+    if not lines:
+        return None
+    # The second field is the program's name in brackets and may hold spaces: count behind it.
+    fields = lines[0].rpartition(")")[2].split()
+    return int(fields[11]) + int(fields[12])  # utime + stime
+
+
+def _least_mhz(cores: List[int]) -> Optional[float]:
+    clocks = [_number(_CPU % core + "cpufreq/scaling_cur_freq") for core in cores]
+    known = [clock / 1000 for clock in clocks if clock is not None]
+    return min(known) if known else None
+
+
+def _hottest_c() -> Optional[float]:
+    zones = [_number(path) for path in glob.glob("/sys/class/thermal/thermal_zone*/temp")]
+    known = [zone / 1000 for zone in zones if zone is not None]
+    return max(known) if known else None
+
+
+def _throttled(cores: List[int]) -> Optional[int]:
+    counts = [_number(_CPU % core + "thermal_throttle/core_throttle_count") for core in cores]
+    known = [int(count) for count in counts if count is not None]
+    return sum(known) if known else None
+
+
+def _number(path: str) -> Optional[float]:
+    lines = _lines(path)
+    try:
+        return float(lines[0]) if lines else None
+    except ValueError:
+        return None
+
+
+def _lines(path: str) -> List[str]:
+    """Return a file's lines; none if this system does not have it or does not let us read it."""
+    try:
+        with open(path, encoding="utf-8", errors="replace") as file:
+            return file.read().splitlines()
+    except OSError:  # sensors answer with EIO, EAGAIN ... when they are asleep
+        return []

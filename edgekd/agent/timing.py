@@ -1,0 +1,96 @@
+"""Time single inferences, and warm up until their time no longer moves."""
+
+from __future__ import annotations
+
+import gc
+import time
+from typing import Callable, Dict, List, Union
+
+_WINDOW_RUNS = 10
+_WINDOWS = 3  # so many medians in a row must agree
+_STEADY_RATIO = 0.03  # the drift that a measurement may show; windows that agree better are steady
+_SETTLE_S = 0.005  # at the start of a turn: caches and clocks saw another model
+_SETTLE_RUNS = 2
+_REST_LIMIT_S = 1.0
+
+
+def median(values: List[int]) -> float:
+    """Return the median of at least one value."""
+    ordered = sorted(values)
+    middle = len(ordered) // 2
+    if len(ordered) % 2:
+        return float(ordered[middle])
+    return (ordered[middle - 1] + ordered[middle]) / 2
+
+
+def timed(run: Callable[[], None], runs: int) -> List[int]:
+    """Call ``run`` and return the nanoseconds that each call took."""
+    clock = time.perf_counter_ns
+    samples = [0] * runs
+    collecting = gc.isenabled()
+    gc.disable()  # a collection inside a call would be counted as inference
+    try:
+        for index in range(runs):
+            start = clock()
+            run()
+            samples[index] = clock() - start
+    finally:
+        if collecting:
+            gc.enable()
+    return samples
+
+
+def is_steady(medians: List[float]) -> bool:
+    """Tell whether the last windows agree."""
+    last = medians[-_WINDOWS:]
+    return len(last) == _WINDOWS and max(last) <= (1 + _STEADY_RATIO) * min(last)
+
+
+def warm_up(
+    run: Callable[[], None], min_s: float, max_s: float
+) -> Dict[str, Union[int, float, bool]]:
+    """Call ``run`` until its rolling medians agree, but for ``min_s`` at least.
+
+    Clocks ramp up, caches fill and memory pools grow during the first calls; how long that takes
+    differs between devices, so it is observed instead of assumed.
+
+    Args:
+        run: one inference.
+        min_s: seconds, >= 0.
+        max_s: seconds after which to stop all the same.
+
+    Returns:
+        "runs", "seconds" and "steady": False if ``max_s`` came first.
+    """
+    start = time.perf_counter()
+    medians: List[float] = []
+    while True:
+        medians.append(median(timed(run, _WINDOW_RUNS)))
+        seconds = time.perf_counter() - start
+        steady = is_steady(medians)
+        if (steady and seconds >= min_s) or seconds >= max_s:
+            return {"runs": _WINDOW_RUNS * len(medians), "seconds": seconds, "steady": steady}
+
+
+def settle(run: Callable[[], None]) -> None:
+    """Make the first, untimed calls of a turn."""
+    end = time.perf_counter() + _SETTLE_S
+    runs = 0
+    while runs < _SETTLE_RUNS or time.perf_counter() < end:
+        run()
+        runs += 1
+
+
+def rest() -> None:
+    """Return once the threads of this process sleep.
+
+    ONNX Runtime's pool goes on spinning for some 30 ms after an inference; whoever is timed in
+    that time has fewer cores.
+    """
+    end = time.perf_counter() + _REST_LIMIT_S
+    while time.perf_counter() < end:
+        busy = time.process_time()
+        start = time.perf_counter()
+        time.sleep(0.005)
+        if time.process_time() - busy < 0.1 * (time.perf_counter() - start):
+            return

@@ -1,0 +1,246 @@
+"""How many images a model classifies rightly, and which: predictions are kept for pairing.
+
+Letters: N images, K classes, H, W, C height, width and channels.
+"""
+
+import os
+import tempfile
+import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgekd.core import files, provenance, records, statistics
+from edgekd.core.errors import DataError, DeviceError, RecordError
+from edgekd.core.progress import Progress, Silent, Task
+from edgekd.data.images import ImageSet
+from edgekd.remote import devices, lines, session
+from edgekd.remote.devices import Device
+
+CONFIDENCE = 0.95  # two-sided
+_CHUNK_BYTES = 256 * 2**20  # of pixels on the disk at a time; the memory holds a batch
+_BATCH = 64
+_TOP = 5  # meaningful from 6 classes on
+_ROWS = 4096  # of logits that are ranked at a time
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """What a record's model said about each image."""
+
+    record: records.Accuracy
+    labels_n: NDArray[np.int64]
+    predictions_n: NDArray[np.int64]
+
+
+def logits_of(
+    file: Path,
+    images: ImageSet,
+    normalisation: records.Normalisation,
+    *,
+    device: str = "host-cpu",
+    progress: Progress | None = None,
+) -> NDArray[np.float32]:
+    """Run a model file over images, in a process of its own, and return its logits [N, K].
+
+    The images go there in files of at most 256 MiB, so neither disk nor memory has to hold them.
+
+    Args:
+        file: an ONNX file with one input [N, C, H, W] and one output [N, K], float32; its batch
+            may be fixed.
+        images: at least one.
+        normalisation: what the model was trained with.
+        device: where it runs.
+        progress: who is told how far it is; None: nobody.
+
+    Raises:
+        DataError: there are no images.
+        RecordError: the file is no model that takes these images.
+        DeviceError: the device fails.
+    """
+    if len(images) == 0:
+        raise DataError("there are no images to classify")
+    place = devices.find(device)
+    listener = progress or Silent()
+    logits = []
+    with (
+        listener.task(f"classify with {file.parent.name}/{file.name}", len(images)) as task,
+        tempfile.TemporaryDirectory(prefix="edgekd-") as folder,
+    ):
+        for start, stop in _chunks(images):
+            pixels = Path(folder) / "images.npy"
+            _write(images, start, stop, pixels)
+            logits.append(_infer(file, pixels, normalisation, place, task))
+    return np.concatenate(logits)
+
+
+def record(  # noqa: PLR0917  as many as the record has sources
+    subject: str,
+    sha256: str,
+    device: str,
+    split: records.Split,
+    images: ImageSet,
+    logits_nk: NDArray[np.float32],
+    out: Path,
+) -> records.Accuracy:
+    """Count what is right, and write the record and, beside it, each image's prediction.
+
+    Args:
+        subject: the model's name on the ladder.
+        sha256: of the model's file or weights.
+        device: where the logits were computed.
+        split: that the images are.
+        images: as many as logits, in the same order.
+        logits_nk: finite; of several equal ones the first counts as the largest.
+        out: the record's file, ending in ``.json``; the predictions' ends in ``.npz``.
+
+    Raises:
+        DataError: the logits are not finite, or do not fit images and classes.
+    """
+    _check(subject, images, logits_nk)
+    labels_n = np.asarray(images.labels_n, dtype=np.int64)
+    predictions_n = logits_nk.argmax(axis=1).astype(np.int64)
+    file = out.with_suffix(".npz")
+    with files.replacing(file) as temporary, temporary.open("wb") as handle:
+        np.savez_compressed(handle, labels=labels_n, predictions=predictions_n)
+    correct = int((predictions_n == labels_n).sum())
+    found = records.Accuracy(
+        provenance=provenance.stamp("numpy"),
+        parents=(sha256,),
+        subject=subject,
+        subject_sha256=sha256,
+        device=device,
+        split=split,
+        images=len(labels_n),
+        images_sha256=images.sha256,
+        correct=correct,
+        top1_percent=_percent(statistics.wilson(correct, len(labels_n), CONFIDENCE)),
+        top5_percent=_top5_percent(logits_nk, labels_n),
+        predictions_file=file.name,
+        predictions_sha256=files.sha256_of(file),
+    )
+    records.write(found, out)
+    return found
+
+
+def predictions(path: Path) -> Predictions:
+    """Read an accuracy record and the predictions that it names.
+
+    Raises:
+        RecordError: either is missing, damaged or was changed.
+    """
+    found = records.read(records.Accuracy, path)
+    file = path.parent / found.predictions_file
+    records.check_file(file, found.predictions_sha256)
+    try:
+        with np.load(file, allow_pickle=False) as arrays:
+            labels_n, predictions_n = arrays["labels"], arrays["predictions"]
+    except (ValueError, KeyError, OSError, zipfile.BadZipFile) as error:
+        raise RecordError(f"'{file}' does not hold labels and predictions: {error}") from error
+    correct = (
+        int((labels_n == predictions_n).sum()) if labels_n.shape == predictions_n.shape else -1
+    )
+    if labels_n.shape != (found.images,) or correct != found.correct:
+        raise RecordError(
+            f"'{file}' does not belong to '{path}': the record counts {found.correct} of "
+            f"{found.images} images right"
+        )
+    return Predictions(found, labels_n, predictions_n)
+
+
+def paired(reference: Path, subject: Path) -> tuple[Predictions, Predictions]:
+    """Read two accuracy records whose predictions can be compared image by image.
+
+    Raises:
+        RecordError: one is damaged, or they are not about the same images.
+    """
+    first, second = predictions(reference), predictions(subject)
+    if first.record.images_sha256 != second.record.images_sha256:
+        raise RecordError(
+            f"'{reference}' and '{subject}' cannot be paired: they are about different images "
+            f"({first.record.images} {first.record.split} images, SHA-256 "
+            f"{first.record.images_sha256[:12]}..., and {second.record.images} "
+            f"{second.record.split} images, {second.record.images_sha256[:12]}...). "
+            "Evaluate both on the same."
+        )
+    return first, second
+
+
+def _chunks(images: ImageSet) -> Iterator[tuple[int, int]]:
+    """Yield [start, stop) so that no chunk's pixels take more than 256 MiB."""
+    size = max(1, _CHUNK_BYTES // int(np.prod(images.shape)))
+    for start in range(0, len(images), size):
+        yield start, min(start + size, len(images))
+
+
+def _write(images: ImageSet, start: int, stop: int, file: Path) -> None:
+    """Write images as uint8 [N, H, W, C], a batch at a time."""
+    header = {"descr": "|u1", "fortran_order": False, "shape": (stop - start, *images.shape)}
+    with files.replacing(file) as temporary, temporary.open("wb") as handle:
+        np.lib.format.write_array_header_1_0(handle, header)
+        for first in range(start, stop, _BATCH):
+            indices = np.arange(first, min(first + _BATCH, stop))
+            handle.write(np.ascontiguousarray(images.batch(indices)).tobytes())
+
+
+def _infer(
+    file: Path, pixels: Path, normalisation: records.Normalisation, device: Device, task: Task
+) -> NDArray[np.float32]:
+    answer = pixels.with_name("logits.npy")
+    request = {
+        "engine": device.engine,
+        "model": str(file.absolute()),
+        "images": str(pixels),
+        "mean": list(normalisation.mean),
+        "std": list(normalisation.std),
+        "batch": _BATCH,
+        "threads": len(os.sched_getaffinity(0)),
+        "logits": str(answer),
+    }
+    done = 0
+    with session.talk("infer", request) as said:
+        for line in said:
+            if isinstance(line, lines.Progress):
+                task.advance(line.done - done)
+                done = line.done
+    if not answer.is_file():
+        raise DeviceError("the agent says that it is done, but has written no logits")
+    return np.asarray(np.load(answer, allow_pickle=False), dtype=np.float32)
+
+
+def _check(subject: str, images: ImageSet, logits_nk: NDArray[np.float32]) -> None:
+    expected = (len(images), len(images.class_names))
+    if logits_nk.shape != expected:
+        raise DataError(
+            f"'{subject}' gives logits of shape {logits_nk.shape}, but {expected[0]} images of "
+            f"{expected[1]} classes need {expected}: is it a model for these classes?"
+        )
+    bad = np.flatnonzero(~np.isfinite(logits_nk).all(axis=1))
+    if len(bad):
+        raise DataError(
+            f"'{subject}' gives logits that are not finite for {len(bad)} of {len(images)} images, "
+            f"first for image {bad[0]}: the model is damaged, or was exported wrongly"
+        )
+
+
+def _percent(ratio: records.Interval) -> records.Interval:
+    return records.Interval(
+        value=100 * ratio.value,
+        low=100 * ratio.low,
+        high=100 * ratio.high,
+        confidence=ratio.confidence,
+    )
+
+
+def _top5_percent(logits_nk: NDArray[np.float32], labels_n: NDArray[np.int64]) -> float | None:
+    if logits_nk.shape[1] <= _TOP:
+        return None
+    hits = 0
+    for start in range(0, len(labels_n), _ROWS):
+        # Stable, so that a model whose logits are all equal does not look right for every image.
+        best = np.argsort(-logits_nk[start : start + _ROWS], axis=1, kind="stable")[:, :_TOP]
+        hits += int((best == labels_n[start : start + _ROWS, None]).any(axis=1).sum())
+    return 100 * hits / len(labels_n)

@@ -1,0 +1,132 @@
+"""What an agent says, checked where it comes in: each line of its stdout is one of these."""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+from edgekd.core.errors import DeviceError
+
+Count = Annotated[int, Field(ge=0)]
+NotNegative = Annotated[float, Field(ge=0)]
+
+
+class _Line(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    schema_version: Literal[1]
+
+
+class Machine(_Line):
+    """Where the agent runs."""
+
+    type: Literal["machine"]
+    machine: str  # model and cores, for people
+
+
+class Opened(_Line):
+    """A model file is open; where it is measured, its first inference is done too."""
+
+    type: Literal["opened"]
+    subject: Count = 0
+    engine: str  # with its version
+    load_ms: NotNegative | None
+    cold_ms: NotNegative | None
+
+
+class Warmed(_Line):
+    """A model has been warmed up."""
+
+    type: Literal["warmed"]
+    subject: Count
+    runs: Count
+    seconds: NotNegative
+    steady: bool  # False: its latency still moved when time was up
+
+
+class Block(_Line):
+    """The latencies of one model's turn."""
+
+    type: Literal["block"]
+    subject: Count
+    block: Count
+    samples_ns: tuple[Annotated[int, Field(gt=0)], ...]
+
+
+class Memory(_Line):
+    """How much memory a model took at most."""
+
+    type: Literal["memory"]
+    subject: Count
+    peak_mib: NotNegative | None  # above that of the process with the engine, but without a model
+
+
+class Telemetry(_Line):
+    """Counters and sensors at one moment; None: the device has none."""
+
+    type: Literal["telemetry"]
+    busy_ticks: Count | None
+    all_ticks: Count | None
+    own_ticks: Count | None
+    cpu_mhz: float | None
+    temperature_c: float | None
+    throttled: Count | None  # events since boot
+
+
+class Progress(_Line):
+    """How far the agent is."""
+
+    type: Literal["progress"]
+    done: Count
+    total: Count
+    note: str
+
+
+class Probe(_Line):
+    """What a device is and has."""
+
+    type: Literal["probe"]
+    machine: str
+    architecture: str
+    flags: tuple[str, ...]  # instruction sets that matter
+    cores: int
+    memory_mib: int | None
+    os: str
+    python: str
+    numpy: str | None  # None: missing, so that nothing can be run
+    engines: dict[str, str | None]  # versions; None: missing
+
+
+class Error(_Line):
+    """Why the agent gives up."""
+
+    type: Literal["error"]
+    kind: Literal["model", "engine", "request"]
+    message: str
+
+
+class Done(_Line):
+    """The agent has done what it was asked."""
+
+    type: Literal["done"]
+
+
+Line = Machine | Opened | Warmed | Block | Memory | Telemetry | Progress | Probe | Error | Done
+_LINE: TypeAdapter[Line] = TypeAdapter(Annotated[Line, Field(discriminator="type")])
+
+
+def parse(text: str) -> Line:
+    """Read one line.
+
+    Raises:
+        DeviceError: it is not JSON, or not a line of schema 1.
+    """
+    try:
+        return _LINE.validate_json(text)
+    except ValidationError as error:
+        fault = error.errors()[0]
+        place = ".".join(str(step) for step in fault["loc"])
+        shown = text.strip()[:80]
+        raise DeviceError(
+            f"the agent must write JSON lines of schema 1, but wrote '{shown}'"
+            f" ({place + ': ' if place else ''}{fault['msg']})"
+        ) from error
