@@ -78,17 +78,22 @@ def _one_by_one(
     module: nn.Module, input_shape: tuple[int, int, int], couplings: Sequence[Coupling]
 ) -> list[Coupling]:
     accepted: list[Coupling] = []
+    refused: list[str] = []
     for one in couplings:
         fault = _fault(module, input_shape, [*accepted, one])
         if fault is None:
             accepted.append(one)
         else:
-            _LOG.warning(
-                "the channels of '%s' are left alone: %s (behind %s)",
-                one.group.root,
-                fault,
-                ", ".join(one.group.operations) or "no operation",
-            )
+            behind = ", ".join(one.group.operations) or "no operation"
+            refused.append(f"'{one.group.root}' (behind {behind}): {fault}")
+    # One warning, for such layers come in dozens.
+    _LOG.warning(
+        "%d of %d groups of channels are left alone, because the network breaks without part of "
+        "them: %s",
+        len(refused),
+        len(couplings),
+        "; ".join(refused),
+    )
     return accepted
 
 

@@ -16,9 +16,8 @@ from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
 
 from edgekd.core import extras
-from edgekd.core.errors import UsageError
-from edgekd.models.score import evaluating
 from edgekd.models.surgery import depthwise, supports
+from edgekd.prune import tracing
 from edgekd.prune.group import Group, Member, Side
 
 _LOG = logging.getLogger(__name__)
@@ -59,7 +58,7 @@ def trace(
     extras.require("torch_pruning", "train", "to prune")
     # Frozen weights would leave no trace in autograd, so a copy is traced.
     shadow = copy.deepcopy(module).requires_grad_(requires_grad=True)
-    graph, paths = _build(shadow, input_shape)
+    graph, paths = tracing.build(shadow, input_shape)
     parts: dict[str, nn.Module | nn.Parameter] = {
         **dict(module.named_parameters()),
         **dict(module.named_modules()),
@@ -88,32 +87,6 @@ def trace(
         elif reason:
             _LOG.warning("the channels of '%s' are left alone: %s", root, reason)
     return sorted(found, key=lambda coupling: order[coupling.group.root])
-
-
-def _build(shadow: nn.Module, input_shape: tuple[int, int, int]) -> tuple[Any, dict[str, Any]]:
-    """Return Torch-Pruning's graph, and for each module's name the autograd node of its output."""
-    import torch_pruning
-
-    paths: dict[str, Any] = {}
-
-    def note(name: str) -> Any:
-        def hook(_part: nn.Module, _inputs: Any, output: Any) -> None:
-            if isinstance(output, Tensor) and output.grad_fn is not None:
-                paths[name] = output.grad_fn
-
-        return hook
-
-    hooks = [part.register_forward_hook(note(name)) for name, part in shadow.named_modules()]
-    first = next(shadow.parameters())
-    image_nchw = torch.rand(1, *input_shape, device=first.device, dtype=first.dtype)
-    graph = torch_pruning.DependencyGraph()
-    with evaluating(shadow), torch.enable_grad():
-        graph.build_dependency(shadow, (image_nchw,), verbose=False)
-    for hook in hooks:
-        hook.remove()
-    if "" not in paths:
-        raise UsageError(f"{type(shadow).__name__} must return one tensor of logits to be pruned")
-    return graph, paths
 
 
 class _Reader:
