@@ -1,0 +1,73 @@
+"""Which images a model has right, and how two models compare on the same ones. Needs only numpy."""
+
+import zipfile
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgekd.core import records, statistics
+from edgekd.core.errors import RecordError
+from edgekd.core.records import Accuracy, Interval
+
+
+def correct(record: Accuracy, folder: Path) -> NDArray[np.bool_]:
+    """Return which images are classified as labelled, [N], in the order of the image set.
+
+    Args:
+        record: says what the file must be.
+        folder: where the record and its file lie.
+
+    Raises:
+        RecordError: the file is missing, was changed, or does not say what the record says.
+    """
+    path = folder / record.predictions_file
+    records.check_file(path, record.predictions_sha256)
+    labels_n, predictions_n = _read(path)
+    correct_n = np.asarray(labels_n == predictions_n)
+    if len(correct_n) != record.images or int(correct_n.sum()) != record.correct:
+        raise RecordError(
+            f"'{path}' has {int(correct_n.sum())} of {len(correct_n)} images right, but its record "
+            f"says {record.correct} of {record.images}: evaluate '{record.subject}' again"
+        )
+    if len(correct_n) == 0:
+        raise RecordError(f"'{path}' has no images: evaluate '{record.subject}' on some")
+    return correct_n
+
+
+def discordant(reference_n: NDArray[np.bool_], subject_n: NDArray[np.bool_]) -> tuple[int, int]:
+    """Return how many images only the reference has right (lost), and only the subject (gained)."""
+    return int((reference_n & ~subject_n).sum()), int((subject_n & ~reference_n).sum())
+
+
+def drop_pp(
+    reference_n: NDArray[np.bool_], subject_n: NDArray[np.bool_], confidence: float
+) -> Interval:
+    """Return how far the subject's top-1 lies below the reference's, in pp, paired by image."""
+    lost, gained = discordant(reference_n, subject_n)
+    drop = statistics.paired_difference(lost, gained, len(reference_n), confidence)
+    return Interval(
+        value=100 * drop.value, low=100 * drop.low, high=100 * drop.high, confidence=confidence
+    )
+
+
+def _read(path: Path) -> tuple[NDArray[np.integer], NDArray[np.integer]]:
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            labels_n, predictions_n = file["labels"], file["predictions"]
+    except (ValueError, KeyError, OSError, zipfile.BadZipFile) as error:
+        raise RecordError(
+            f"'{path}' is not a file of labels and predictions (.npz): {error}"
+        ) from error
+    for array in (labels_n, predictions_n):
+        # A NaN cannot hide in whole numbers.
+        if array.dtype.kind not in "iu" or array.ndim != 1:
+            raise RecordError(
+                f"'{path}' must hold one whole number for each image, "
+                f"but holds {array.dtype} of shape {array.shape}"
+            )
+    if labels_n.shape != predictions_n.shape:
+        raise RecordError(
+            f"'{path}' has {len(labels_n)} labels, but {len(predictions_n)} predictions"
+        )
+    return labels_n, predictions_n
