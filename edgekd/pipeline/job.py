@@ -9,13 +9,12 @@ import json
 import logging
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
-from pydantic import JsonValue
 
 from edgekd import __version__
 from edgekd.core import files, provenance, records, specs
@@ -53,8 +52,8 @@ class Job:
         self,
         name: str,
         outputs: list[Path],
-        depends: JsonValue,
-        work: Callable[[], None],
+        depends: Mapping[str, object],
+        work: Callable[[], object],
         *,
         together: bool = False,
     ) -> None:
@@ -63,7 +62,7 @@ class Job:
         Args:
             name: of the step, unique in the run.
             outputs: files and folders that it writes; they are removed before it begins.
-            depends: all that the result depends on: parts of the recipe, hashes of the inputs.
+            depends: all that the result depends on, as JSON: parts of the recipe, hashes...
             work: what is to be done.
             together: every process has a part in it (training), not the first one alone.
         """
@@ -170,7 +169,7 @@ def _log_file(folder: Path, workers: Workers) -> Iterator[None]:
         handler.close()
 
 
-def _key(name: str, depends: JsonValue) -> str:
+def _key(name: str, depends: Mapping[str, object]) -> str:
     content = json.dumps([__version__, name, depends], sort_keys=True)
     return hashlib.sha256(content.encode()).hexdigest()
 

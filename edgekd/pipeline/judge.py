@@ -1,9 +1,9 @@
 """The end of a run: test accuracy of every step, latency, ladder, verdict and report."""
 
 from functools import partial
-from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from edgekd.core import records, run_folder, statistics
 from edgekd.core.run_folder import REFERENCE, Run
@@ -64,7 +64,7 @@ def conclude(job: Job) -> None:
     """Write ladder, verdict and report; quick, so done every time."""
     if job.workers.main:
         run = run_folder.read(job.folder)
-        climbed = ladder.ladder(_rungs(run))
+        climbed = ladder.ladder(ladder.footholds(run))
         doubts = flattery(run.checkpoints["teacher"], run.accuracies["teacher"], job)
         climbed = climbed.model_copy(update={"doubts": doubts})
         records.write(climbed, job.folder / "ladder.json")
@@ -86,12 +86,13 @@ def flattery(teacher: records.Checkpoint, test: records.Accuracy, job: Job) -> t
     validation = statistics.wilson(round(top1 * images / 100), images, 1 - _SIGNIFICANT)
     if 100 * validation.low <= test.top1_percent.high:
         return ()
-    return (
+    sentence = (
         f"the teacher has {top1:.1f} % of the validation images right, but "
         f"{test.top1_percent.value:.1f} % of the test images: it was probably trained on the "
         "former, which then flatter every student made from it. Believe the test images alone, "
-        "and give a validation set that the teacher has never seen.",
+        "and give a validation set that the teacher has never seen."
     )
+    return (sentence,)
 
 
 def _evaluate(job: Job, run: Run, subject: str, sha256: str) -> None:
@@ -113,12 +114,6 @@ def _evaluate(job: Job, run: Run, subject: str, sha256: str) -> None:
     accuracy.record(subject, sha256, "host-cpu", "test", test, logits_nk, out)
 
 
-def _some_images(job: Job, normalisation: records.Normalisation, batch: int) -> np.ndarray:
+def _some_images(job: Job, normalisation: records.Normalisation, batch: int) -> NDArray[np.float32]:
     images = job.splits.test.batch(np.arange(batch) % len(job.splits.test))
     return augment.normalise(images, normalisation, "cpu").numpy()
-
-
-def _rungs(run: Run) -> list[ladder.Foothold]:
-    sizes = {name: _bytes_of(run_folder.checkpoint(run.folder, name)) for name in run.checkpoints}
-    sizes |= {name: found.bytes for name, found in run.artifacts.items()}
-    return [name for name in sizes]

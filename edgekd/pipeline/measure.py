@@ -4,9 +4,11 @@ An ``.onnx`` file needs no torch; a checkpoint does.
 """
 
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from edgekd.core import extras, files, records, specs
 from edgekd.core.errors import UsageError
@@ -19,16 +21,41 @@ from edgekd.profile import local
 from edgekd.profile.local import Subject
 
 
+@dataclass(frozen=True)
+class Options:
+    """What the command line says of a model besides its name."""
+
+    weights: Path | None = None
+    classes: int | None = None
+    mean: tuple[float, ...] | None = None
+    std: tuple[float, ...] | None = None
+    image_size: int | None = None
+
+
 def evaluate(
     model: str,
     source: str,
     split: records.Split,
     out: Path | None,
     *,
-    options: "ModelOptions",
+    options: Options,
     progress: Progress,
 ) -> records.Accuracy:
-    """Classify the images of one split with a model file, a checkpoint or a model spec."""
+    """Classify the images of one split with an ``.onnx`` file, a checkpoint or a model spec.
+
+    Args:
+        model: its path or name.
+        source: of the images.
+        split: which of them.
+        out: the record to write (.json), its predictions beside it; None: nothing is kept.
+        options: how to open the model.
+        progress: who listens.
+    """
+    find = _infer if model.endswith(".onnx") else _predict
+    sha256, images, logits_nk = find(model, source, split, options, progress)
+    with tempfile.TemporaryDirectory() as scratch:
+        path = out or Path(scratch) / "accuracy.json"
+        return accuracy.record(Path(model).name, sha256, "host-cpu", split, images, logits_nk, path)
 
 
 def profile(
@@ -54,3 +81,52 @@ def profile(
     images_nchw = np.random.default_rng(0).standard_normal(shape, dtype=np.float32)
     subjects = [Subject(str(path), path, files.sha256_of(path)) for path in paths]
     return local.measure(subjects, spec, images_nchw, out, progress)
+
+
+Outcome = tuple[str, ImageSet, NDArray[np.float32]]  # SHA-256 of the model, images, logits
+
+
+def _infer(
+    model: str, source: str, split: records.Split, options: Options, progress: Progress
+) -> Outcome:
+    path = Path(model)
+    if not path.is_file():
+        raise UsageError(f"there is no file '{path}'")
+    interface = metadata.read(path)
+    normalisation = interface.normalisation
+    if options.mean is not None and options.std is not None:
+        normalisation = records.Normalisation(mean=options.mean, std=options.std)
+    if normalisation is None:
+        raise UsageError(
+            f"'{path}' does not say how its images are to be normalised: give --mean and --std"
+        )
+    images = sources.load_images(source, split, options.image_size or _size(source, interface))
+    logits_nk = accuracy.logits_of(path, images, normalisation, progress=progress)
+    return files.sha256_of(path), images, logits_nk
+
+
+def _size(source: str, interface: metadata.Metadata) -> int | None:
+    """Fit pictures from a folder to the model; other images have the size that they have."""
+    return interface.input_shape[1] if source.startswith("folder:") else None
+
+
+def _predict(
+    model: str, source: str, split: records.Split, options: Options, progress: Progress
+) -> Outcome:
+    extras.require("torch", "train", "to evaluate a checkpoint; an .onnx file needs none")
+    from edgekd.models import checkpoint, score  # torch: only here
+
+    images = sources.load_images(source, split, options.image_size)
+    height, width, channels = images.shape
+    opened = checkpoint.open_model(
+        model,
+        weights=options.weights,
+        classes=options.classes,
+        class_names=images.class_names if options.classes is None else None,
+        mean=options.mean,
+        std=options.std,
+        input_shape=(channels, height, width),
+    )
+    record = opened.record
+    logits_nk = score.predict(opened.module, images, record.normalisation, progress=progress)
+    return record.weights_sha256, images, logits_nk

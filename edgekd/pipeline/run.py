@@ -7,7 +7,8 @@ from edgekd.core.errors import UsageError
 from edgekd.core.progress import Progress
 from edgekd.core.run_folder import Run
 from edgekd.core.specs import Recipe
-from edgekd.pipeline import artifacts, job as jobs, judge, student, teacher, train
+from edgekd.pipeline import artifacts, judge, student, teacher, train
+from edgekd.pipeline import job as jobs
 
 
 def run(

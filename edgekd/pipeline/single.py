@@ -33,7 +33,7 @@ class ModelArguments:
         """Open it, with the classes and the shape of the images where there are any."""
         return checkpoint.open_model(
             self.name,
-            weights_file=self.weights,
+            weights=self.weights,
             classes=self.classes,
             class_names=splits.class_names if splits and self.classes is None else None,
             mean=self.mean,
@@ -117,7 +117,15 @@ def export(
     model = arguments.open(splits)
     spec = specs.Export(targets=(target,), calibrator=calibrator, calibration_images=images)
     wanted = Target.read(target)
-    return artifacts.export(model, wanted, spec, splits, out, seed=seed, random=source == "random")
+    return artifacts.export(
+        model,
+        wanted,
+        spec,
+        splits.train if splits else None,
+        out,
+        seed=seed,
+        random=source == "random",
+    )
 
 
 def _load(source: str, image_size: int | None, seed: int) -> Splits:

@@ -118,7 +118,7 @@ def _initial(job: Job, teacher: Model) -> Model:
         if spec.model is not None:
             model = checkpoint.open_model(
                 spec.model,
-                weights_file=spec.weights,
+                weights=spec.weights,
                 classes=len(job.splits.class_names),
                 class_names=job.splits.class_names,
                 input_shape=shape_of(job.splits.train),

@@ -49,7 +49,7 @@ def open_spec(spec: specs.Teacher, splits: Splits) -> Model:
     """Build the teacher and load its weights."""
     return checkpoint.open_model(
         spec.model,
-        weights_file=spec.weights,
+        weights=spec.weights,
         classes=spec.classes or len(splits.class_names),
         mean=spec.mean,
         std=spec.std,

@@ -7,10 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Literal
 
-from pydantic import JsonValue
-
 from edgekd.core import files, provenance, records, run_folder, specs
-from edgekd.data.sources import Splits
 from edgekd.distill import trainer
 from edgekd.models import checkpoint
 from edgekd.models.checkpoint import Model
@@ -83,7 +80,7 @@ def outputs(job: Job, name: str) -> list[Path]:
     return [run_folder.checkpoint(job.folder, name), _scratch(job, name)]
 
 
-def depends_on(job: Job) -> dict[str, JsonValue]:
+def depends_on(job: Job) -> dict[str, object]:
     """Return what every training step depends on: the images and the arithmetic."""
     return {
         "images": dict(job.splits.identity().sha256),

@@ -1,5 +1,6 @@
 """``edgekd evaluate``: how many images a model classifies rightly."""
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -11,13 +12,21 @@ from edgekd.cli.options import Classes, ImageSize, Json, Mean, Source, Std, Weig
 NAME = "evaluate"
 
 
+class Split(StrEnum):
+    """The sets of a source."""
+
+    test = "test"
+    validation = "validation"
+    train = "train"
+
+
 def command(
     model: Annotated[str, typer.Argument(help="Checkpoint folder, model spec or .onnx file.")],
     data: Source,
     out: Annotated[
         Path | None, typer.Option(help="Record to write (.json); predictions lie beside it.")
     ] = None,
-    split: Annotated[str, typer.Option(help="test, validation or train.")] = "test",
+    split: Annotated[Split, typer.Option(help="Which images.")] = Split.test,
     weights: Weights = None,
     classes: Classes = None,
     mean: Mean = None,
@@ -33,14 +42,12 @@ def command(
 
     record = measure.evaluate(
         model,
-        weights,
-        classes,
         data,
-        split,
+        split.value,
         out,
-        mean=channels(mean, "mean"),
-        std=channels(std, "std"),
-        image_size=image_size,
+        options=measure.Options(
+            weights, classes, channels(mean, "mean"), channels(std, "std"), image_size
+        ),
         progress=console.progress(),
     )
     if json:

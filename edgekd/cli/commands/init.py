@@ -13,9 +13,11 @@ from edgekd.core.errors import UsageError
 
 NAME = "init"
 
+_LARGE = 96  # pixels: pictures rather than thumbnails
+
 _TEMPLATE = """\
 # A recipe for edgekd: edgekd run {file}
-# Try it first with few images: edgekd run {file} --set data.train_images=2000 --set stages.1.epochs=1
+# Try it with few images first: --set data.train_images=2000 --set stages.1.epochs=1
 # Every key and its default: docs/recipes.md. `edgekd run {file} --plan` shows the steps.
 
 [teacher]                            # the trained network
@@ -23,7 +25,7 @@ model = {model}                      # `edgekd list models`, or "package.module:
 {weights}
 # mean = [0.485, 0.456, 0.406]       # pixels in [0, 1]; default: what the model's family uses
 # std = [0.229, 0.224, 0.225]
-# expected_top1_percent = 76.0       # what its makers measured: edgekd warns when the data give less
+# expected_top1_percent = 76.0       # its makers' figure: edgekd warns when the data give less
 
 # [teacher.train]                    # adapt the teacher to the data before it teaches
 # epochs = 5
@@ -108,7 +110,7 @@ def command(
         weights=given.ljust(36) + " # .safetensors, .pt or .pth, beside this file",
         data=_quoted(data),
         size=image_size,
-        augment="resized-crop" if image_size >= 96 else "crop-flip",
+        augment="resized-crop" if image_size >= _LARGE else "crop-flip",
     )
     files.write_text(out, text)
     console.note(f"wrote '{out}': look through it, then: edgekd run {out}")

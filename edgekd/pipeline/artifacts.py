@@ -1,0 +1,108 @@
+"""Export: the teacher as the reference, the student to every target of the recipe."""
+
+import logging
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgekd.core import records, run_folder, specs
+from edgekd.core.errors import UsageError
+from edgekd.core.run_folder import REFERENCE
+from edgekd.data import augment
+from edgekd.data.images import ImageSet
+from edgekd.export import write
+from edgekd.export.qdq import Ranges
+from edgekd.export.target import Target
+from edgekd.export.write import Calibration
+from edgekd.models.checkpoint import Model
+from edgekd.pipeline.job import Job
+from edgekd.quantize import ranges
+
+log = logging.getLogger(__name__)
+
+_PARITY_IMAGES = 64
+_BATCH = 32
+
+
+def export_all(job: Job, teacher: Model, student: Model) -> None:
+    """Do the steps that write the teacher's reference and the student's artifacts."""
+    wanted = [(REFERENCE, teacher, Target.read("onnx-fp32"))]
+    targets = [Target.read(name) for name in job.recipe.export.targets]
+    wanted += [(target.name, student, target) for target in targets]
+    for subject, model, target in wanted:
+        folder = run_folder.artifact(job.folder, subject)
+        depends = {
+            "model": model.record.weights_sha256,
+            "target": target.model_dump(mode="json"),
+            "export": job.recipe.export.model_dump(mode="json", exclude={"targets"}),
+            "images": job.splits.train.sha256,
+        }
+        work = partial(export, model, target, job.recipe.export, job.splits.train, folder)
+        job.do(f"export {subject}", [folder], depends, work)
+
+
+def export(
+    model: Model,
+    target: Target,
+    spec: specs.Export,
+    images: ImageSet | None,
+    out: Path,
+    *,
+    seed: int = 0,
+    random: bool = False,
+) -> records.Artifact:
+    """Write one artifact; parity and ranges are taken from training images.
+
+    Args:
+        model: the checkpoint.
+        target: what to write.
+        spec: calibrator, and how many images it sees.
+        images: the training images; None: ``random``.
+        out: folder of the artifact.
+        seed: of the images that are drawn.
+        random: take random numbers for images; the artifact is stamped as not valid.
+
+    Raises:
+        UsageError: no images, and random ones were not asked for.
+        ExportError: see ``edgekd.export.write``.
+    """
+    if images is None and not random:
+        raise UsageError(
+            "parity is checked on real images: name a source with --calibration, or 'random'"
+        )
+    batches = partial(_batches, model, images, spec.calibration_images, seed)
+    parity_nchw = np.concatenate(list(_batches(model, images, _PARITY_IMAGES, seed)))
+
+    def find(path: Path, tensors: list[str]) -> Ranges:
+        return ranges.calibrate(path, tensors, batches(), spec.calibrator)
+
+    count = spec.calibration_images if images is None else min(len(images), spec.calibration_images)
+    kind = "training" if images is not None else "RANDOM"
+    calibration = Calibration(
+        find, f"{spec.calibrator} on {count} {kind} images", valid=images is not None
+    )
+    artifact = write.export(model, target, out, parity_nchw=parity_nchw, calibration=calibration)
+    if artifact.parity.state != "passed":
+        log.warning(
+            "%s: parity %s: its logits differ by up to %.2g standard deviations from the "
+            "checkpoint's; the ladder shows what that costs",
+            target.name, artifact.parity.state, artifact.parity.relative_error,
+        )  # fmt: skip
+    return artifact
+
+
+def _batches(
+    model: Model, images: ImageSet | None, count: int, seed: int
+) -> Iterator[NDArray[np.float32]]:
+    """Yield ``count`` prepared images, without augmentation, always the same ones."""
+    if images is None:
+        yield from ranges.random_batches(model.record.input_shape, count, seed)
+        return
+    chosen = np.random.default_rng(seed).permutation(len(images))[:count]
+    for first in range(0, len(chosen), _BATCH):
+        pixels = images.batch(np.sort(chosen[first : first + _BATCH]))
+        prepared_nchw = augment.normalise(pixels, model.record.normalisation, "cpu")
+        yield prepared_nchw.numpy()
