@@ -1,0 +1,175 @@
+"""Export a checkpoint to one target: the file, its parity, its record."""
+
+import contextlib
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from onnx import ModelProto
+
+from edgekd.core import files, provenance, records
+from edgekd.core.errors import DataError, ExportError, UsageError
+from edgekd.core.records import Artifact, Parity
+from edgekd.export import metadata, parity, qdq, runtime
+from edgekd.export.formats import onnx as onnx_format
+from edgekd.export.plan import count_layers
+from edgekd.export.qdq import Ranges
+from edgekd.export.target import Target
+from edgekd.models.checkpoint import Model
+from edgekd.models.score import evaluating
+
+RECORD = "artifact.json"
+_FLOAT_TOLERANCE = 1e-3  # of the float model that an INT8 one is made from
+_BATCH = 32
+
+FindRanges = Callable[[Path, list[str]], Ranges]
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Where the ranges of INT8 tensors come from."""
+
+    ranges: FindRanges  # float ONNX file, names of tensors -> low and high of each
+    description: str  # for people: "entropy on 512 training images"
+    valid: bool = True  # False: random images, of which no accuracy follows
+
+
+def export(
+    model: Model,
+    target: Target,
+    out: Path,
+    *,
+    parity_nchw: NDArray[np.float32],
+    calibration: Calibration | None = None,
+) -> Artifact:
+    """Write ``out``/FILE and ``out``/artifact.json, and check that it computes what the model does.
+
+    Args:
+        model: on any device; it is left as it is.
+        target: what to write.
+        out: a folder, created if need be; nothing is written to it unless the export succeeds.
+        parity_nchw: real images, prepared as the model takes them; at least one.
+        calibration: needed for INT8; ignored for FP32.
+
+    Raises:
+        UsageError: INT8 without calibration.
+        DataError: no images for parity, or of another shape than the model's.
+        ExportError: it cannot be exported, or an FP32 artifact does not compute the same.
+    """
+    if target.precision == "int8" and calibration is None:
+        raise UsageError(
+            f"target '{target.name}' needs images for calibration: name them with --calibration"
+        )
+    _check_images(model, parity_nchw)
+    expected_nk = _expected(model, parity_nchw)
+    with tempfile.TemporaryDirectory(prefix="edgekd-export-") as name:
+        draft = Path(name) / target.file
+        written = _write_float(model, target, draft)
+        tolerance = target.tolerance if target.precision == "fp32" else _FLOAT_TOLERANCE
+        found = parity.compare(expected_nk, runtime.logits(draft, parity_nchw), tolerance)
+        _must_hold(found)
+        if target.precision == "int8":
+            assert calibration is not None
+            written = _quantise(written, target, draft, calibration)
+            metadata.write(written, model.record, target.name)
+            draft.write_bytes(onnx_format.serialise(written))
+            found = parity.compare(
+                expected_nk, runtime.logits(draft, parity_nchw), target.tolerance
+            )
+        with _cleaning(out / target.file, out / RECORD):
+            files.write_bytes(out / target.file, draft.read_bytes())
+            artifact = _record(model, target, out, written, found, calibration)
+            records.write(artifact, out / RECORD)
+    return artifact
+
+
+def _write_float(model: Model, target: Target, draft: Path) -> ModelProto:
+    written = onnx_format.to_onnx(
+        model.module, model.record.input_shape, target.opset, target.batch
+    )
+    metadata.write(written, model.record, target.name)
+    draft.write_bytes(onnx_format.serialise(written))
+    return written
+
+
+def _quantise(
+    written: ModelProto, target: Target, draft: Path, calibration: Calibration
+) -> ModelProto:
+    plan = qdq.place(written, target)
+    ranges = calibration.ranges(draft, list(plan.tensors))
+    return qdq.write(written, plan, ranges, target)
+
+
+def _check_images(model: Model, images_nchw: NDArray[np.float32]) -> None:
+    shape = model.record.input_shape
+    if not len(images_nchw) or images_nchw.shape[1:] != shape:
+        raise DataError(
+            f"parity needs images of {list(shape)}, but has {len(images_nchw)} of "
+            f"{list(images_nchw.shape[1:])}"
+        )
+
+
+def _expected(model: Model, images_nchw: NDArray[np.float32]) -> NDArray[np.float32]:
+    device = next((tensor.device for tensor in model.module.state_dict().values()), None)
+    parts = []
+    with evaluating(model.module), torch.no_grad():
+        for first in range(0, len(images_nchw), _BATCH):
+            chunk_nchw = torch.from_numpy(images_nchw[first : first + _BATCH]).to(device)
+            parts.append(model.module(chunk_nchw).float().cpu().numpy())
+    return np.concatenate(parts)
+
+
+def _must_hold(found: Parity) -> None:
+    if found.state == "failed":
+        raise ExportError(
+            f"the float ONNX model does not compute what its checkpoint does: on {found.images} "
+            f"images its logits differ by up to {found.relative_error:.2g} standard deviations, "
+            f"allowed are {found.tolerance:.2g}. The exporter changed the network's arithmetic: "
+            "see `edgekd doctor` for its version"
+        )
+
+
+@contextlib.contextmanager
+def _cleaning(*paths: Path) -> Iterator[None]:
+    """Remove what was written if the rest cannot be."""
+    try:
+        yield
+    except BaseException:
+        for path in paths:
+            path.unlink(missing_ok=True)
+        raise
+
+
+def _record(
+    model: Model,
+    target: Target,
+    out: Path,
+    written: ModelProto,
+    found: Parity,
+    calibration: Calibration | None,
+) -> Artifact:
+    path = out / target.file
+    int8 = target.precision == "int8"
+    quantised, floating = count_layers(written)
+    return Artifact(
+        provenance=provenance.stamp("torch", "onnx", "onnxruntime", "onnxscript"),
+        parents=(model.record.weights_sha256,),
+        target=target.name,
+        file=target.file,
+        sha256=files.sha256_of(path),
+        bytes=metadata.total_bytes(path),
+        opset=target.opset,
+        input_shape=model.record.input_shape,
+        batch=1 if target.batch == "dynamic" else target.batch,
+        normalisation=model.record.normalisation,
+        classes=model.record.classes,
+        quantised_layers=quantised,
+        float_layers=floating,
+        calibration=calibration.description if int8 and calibration else None,
+        accuracy_valid=calibration.valid if int8 and calibration else True,
+        parity=found,
+    )

@@ -1,0 +1,81 @@
+"""What a calibrator is: it sees a tensor's values batch by batch and settles on a range."""
+
+from abc import ABC, abstractmethod
+
+import numpy as np
+from numpy.typing import NDArray
+
+BINS = 4096  # at least half of them lie within the values seen
+
+
+class Calibrator(ABC):
+    """Chooses the range of one tensor; its memory does not grow with the number of values."""
+
+    @abstractmethod
+    def observe(self, values: NDArray[np.float32]) -> None:
+        """Take note of finite values, of any shape."""
+
+    @abstractmethod
+    def range(self) -> tuple[float, float]:
+        """Return low <= 0 and high >= 0; both 0: no value but zero was seen."""
+
+
+class Histogram:
+    """Counts |value| in bins whose common width doubles when a larger value comes.
+
+    The last bin ends at a power of two, so bins merge in pairs and exactly: the counts do not
+    depend on how the values were cut into batches, nor on their order.
+    """
+
+    def __init__(self, bins: int = BINS) -> None:
+        self.counts = np.zeros(bins, dtype=np.int64)
+        self.low = 0.0  # the least value, or 0
+        self.high = 0.0  # the largest value, or 0
+        self._exponent: int | None = None  # the last bin ends at 2 ** exponent
+        self._zeros = 0
+
+    def add(self, values: NDArray[np.float32]) -> None:
+        """Count values."""
+        if not values.size:
+            return
+        self.low = min(self.low, float(values.min()))
+        self.high = max(self.high, float(values.max()))
+        largest = max(-self.low, self.high)
+        if largest == 0.0:
+            self._zeros += values.size
+            return
+        self._grow(int(np.frexp(largest)[1]))
+        assert self._exponent is not None
+        # Division by a power of two is exact, so no value near an edge changes its bin.
+        places = np.abs(values).astype(np.float64).reshape(-1) * (
+            len(self.counts) / 2.0**self._exponent
+        )
+        indices = np.minimum(places.astype(np.int64), len(self.counts) - 1)
+        self.counts += np.bincount(indices, minlength=len(self.counts))
+
+    def used(self) -> NDArray[np.int64]:
+        """Return the counts up to the bin of the largest |value|; empty: only zeros were seen."""
+        found = np.flatnonzero(self.counts)
+        if self._exponent is None or not len(found):
+            return self.counts[:0]
+        counts = self.counts[: found[-1] + 1].copy()
+        counts[0] += self._zeros
+        return counts
+
+    @property
+    def width(self) -> float:
+        """The width of one bin."""
+        assert self._exponent is not None
+        return float(2.0**self._exponent / len(self.counts))
+
+    def clipped(self, threshold: float) -> tuple[float, float]:
+        """Return the values' own range, cut at +-threshold."""
+        return max(self.low, -threshold), min(self.high, threshold)
+
+    def _grow(self, exponent: int) -> None:
+        if self._exponent is None:
+            self._exponent = exponent
+        while self._exponent < exponent:
+            merged = self.counts.reshape(-1, 2).sum(axis=1)
+            self.counts = np.concatenate([merged, np.zeros_like(merged)])
+            self._exponent += 1
