@@ -33,17 +33,17 @@ class Block(nn.Module):
 
 
 class SmallResNet(nn.Module):
-    """Two stages of two blocks, with 32 and 64 channels on 8x8 and 4x4 pixels."""
+    """Two stages of two blocks, with 16 and 32 channels on 8x8 and 4x4 pixels."""
 
     def __init__(self, classes: int) -> None:
         super().__init__()
-        self.conv1 = nn.Conv2d(1, 32, 3, padding=1, bias=False)
-        self.bn1 = nn.BatchNorm2d(32)
+        self.conv1 = nn.Conv2d(1, 16, 3, padding=1, bias=False)
+        self.bn1 = nn.BatchNorm2d(16)
         self.relu = nn.ReLU()
-        self.layer1 = nn.Sequential(Block(32, 32, 1), Block(32, 32, 1))
-        self.layer2 = nn.Sequential(Block(32, 64, 2), Block(64, 64, 1))
+        self.layer1 = nn.Sequential(Block(16, 16, 1), Block(16, 16, 1))
+        self.layer2 = nn.Sequential(Block(16, 32, 2), Block(32, 32, 1))
         self.pool = nn.AdaptiveAvgPool2d(1)
-        self.linear = nn.Linear(64, classes)
+        self.linear = nn.Linear(32, classes)
 
     def forward(self, images_nchw: Tensor) -> Tensor:
         """Return logits [N, K]."""
