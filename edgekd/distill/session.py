@@ -1,0 +1,262 @@
+"""Make everything that a stage needs before its first step."""
+
+import hashlib
+import json
+import logging
+import time
+from copy import deepcopy
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.conv import _ConvNd
+
+from edgekd.core import plugins, specs
+from edgekd.core.errors import UsageError
+from edgekd.core.progress import Progress
+from edgekd.data.augment import normalise
+from edgekd.data.sources import Splits
+from edgekd.distill import cache, hardware, taps
+from edgekd.distill.batches import Batches
+from edgekd.distill.hardware import Arithmetic
+from edgekd.distill.lesson import Lesson, Use
+from edgekd.distill.method import Method, Outputs
+from edgekd.distill.processes import Processes
+from edgekd.distill.taps import Tap, Tapped
+from edgekd.distill.teacher import Frozen, Online, Source
+from edgekd.models import score
+from edgekd.models.checkpoint import Model
+
+log = logging.getLogger(__name__)
+
+METHODS = "edgekd.distill.methods"
+_LOOK = 2  # images of the dry run
+_BACKWARD = 3  # a step costs about as much as so many forward passes
+
+
+@dataclass(frozen=True)
+class Task:
+    """What ``fit`` was asked to do."""
+
+    student: Model
+    teacher: Model | None
+    stage: specs.Stage
+    splits: Splits
+    data: specs.Data
+    training: specs.Training
+    folder: Path
+    name: str
+
+    def key(self, *parts: object) -> str:
+        """Return the SHA-256 of all that the training depends on, and of ``parts``."""
+        content = {
+            "student": self.student.record.weights_sha256,
+            "surgery": self.student.record.surgery_sha256,
+            "teacher": None if self.teacher is None else self.teacher.record.weights_sha256,
+            "stage": self.stage.model_dump(mode="json"),
+            "images": [self.splits.train.sha256, self.splits.validation.sha256],
+            "data": self.data.model_dump(mode="json", exclude={"source"}),
+            "training": self.training.model_dump(mode="json"),
+            "parts": parts,
+        }
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class Session:
+    """What the loop works with."""
+
+    task: Task
+    processes: Processes
+    arithmetic: Arithmetic
+    batches: Batches
+    lesson: Lesson
+    views: int | None  # of a cached teacher; None: every epoch has its own
+    watched: str | None  # where gradients are measured; None: at the classifier's input
+    notes: tuple[str, ...]
+    cache_seconds: float = 0.0
+
+    def view(self, epoch: int) -> int:
+        """Return which variation of the images an epoch shows, both from 0."""
+        return epoch if self.views is None else epoch % self.views
+
+
+def start(task: Task, processes: Processes, progress: Progress) -> Session:
+    """Check what was asked for, and make student, teacher, methods and batches ready.
+
+    Raises:
+        UsageError: the stage cannot be trained as it is described.
+        DataError: too few images.
+        EnvironmentMissingError: a compiler or room on the disk is missing.
+        DeviceError: the device is missing.
+    """
+    uses = _uses(task)
+    _check(task, uses)
+    training, images = task.training, task.splits.train
+    normalisation = task.student.record.normalisation
+    batches = Batches(images, normalisation, task.data, training.seed, processes)
+    views = min(task.stage.views, task.stage.epochs) if _is_cached(task, uses) else None
+    arithmetic = _arithmetic(task, uses, processes, views)
+    look_nchw = normalise(images.batch(np.arange(_LOOK)), normalisation, "cpu")
+    module = deepcopy(task.student.module).cpu()
+    tapped = taps.discover(module, look_nchw)
+    pairs = _pairs(task, uses, tapped, look_nchw)
+    module.to(processes.device).to(memory_format=torch.channels_last)
+    source: Source | None = None
+    notes, seconds = [*arithmetic.notes], 0.0
+    if uses:
+        online = partial(_online, task, pairs, look_nchw, arithmetic, notes)
+        before = time.perf_counter()
+        if views is not None:
+            source = _cached(task, views, batches, online, processes, progress)
+            seconds = time.perf_counter() - before
+        else:
+            source = online()
+            _prepare(task, uses, module, pairs, source, look_nchw.to(processes.device))
+    for use in uses:
+        use.method.to(processes.device)
+    classifier = score.classifier(module, task.student.record.classes)
+    lesson = Lesson(
+        module, classifier, task.stage, list(pairs), uses, source, arithmetic, processes
+    )
+    watched = tapped[-1].path if tapped else None
+    for note in notes:
+        log.info("%s: %s", task.name, note)
+    return Session(
+        task, processes, arithmetic, batches, lesson, views, watched, tuple(notes), seconds
+    )
+
+
+def _uses(task: Task) -> list[Use]:
+    """Make the methods; those of weight 0 are left out, so that they cost nothing."""
+    uses = []
+    for use in task.stage.methods:
+        # mypy: an abstract class is what load() looks for, not what it returns.
+        method = plugins.create(METHODS, use.name, Method, dict(use.options))  # type: ignore[type-abstract]
+        if use.weight > 0:
+            uses.append(Use(method, use.weight))
+    return uses
+
+
+def _check(task: Task, uses: list[Use]) -> None:
+    stage, classes = task.stage, len(task.splits.class_names)
+    if not uses and stage.ce == 0:
+        raise UsageError(
+            f"stage '{task.name}' has nothing to learn from: give it methods, or ce above 0"
+        )
+    if uses and task.teacher is None:
+        raise UsageError(f"stage '{task.name}' distils, but there is no teacher")
+    models = {"student": task.student} | ({"teacher": task.teacher} if task.teacher else {})
+    for role, model in models.items():
+        if model.record.classes != classes:
+            raise UsageError(
+                f"the {role} has {model.record.classes} classes, but the images have {classes}"
+            )
+    for use, wanted in zip(uses, [use for use in stage.methods if use.weight > 0], strict=True):
+        if stage.teacher == "cached" and not use.method.works_cached:
+            raise UsageError(
+                f"stage '{task.name}': method '{wanted.name}' needs more than the teacher's "
+                'logits, which are all that is cached. Use teacher = "online"'
+            )
+
+
+def _is_cached(task: Task, uses: list[Use]) -> bool:
+    return bool(uses) and task.stage.teacher == "cached" and task.stage.epochs > 0
+
+
+def _arithmetic(task: Task, uses: list[Use], processes: Processes, views: int | None) -> Arithmetic:
+    """Estimate the work, which decides whether compiling pays."""
+    stage, student = task.stage, task.student
+    passes = 1 if stage.trainable == "classifier" else _BACKWARD
+    macs = float(stage.epochs * passes * student.record.macs)
+    layers = _layers(student.module)
+    if uses and task.teacher is not None:
+        macs += (stage.epochs if views is None else views) * task.teacher.record.macs
+        layers += _layers(task.teacher.module)
+    macs *= len(task.splits.train) / processes.count
+    return hardware.decide(task.training, processes.device, macs, layers)
+
+
+def _layers(module: nn.Module) -> int:
+    return sum(isinstance(part, _ConvNd | nn.Linear) for part in module.modules())
+
+
+def _pairs(task: Task, uses: list[Use], tapped: list[Tap], look_nchw: Tensor) -> dict[str, str]:
+    """Return path of the student -> path of the teacher, if a method reads features."""
+    readers = [use.method for use in uses if use.method.needs_features]
+    if not readers or task.teacher is None:
+        return {}
+    if task.student.record.model == task.teacher.record.model:
+        return taps.pair_same(tapped, task.teacher.module.cpu(), look_nchw)
+    for method in readers:
+        if method.align == "index":
+            raise UsageError(
+                f"'{type(method).__name__.lower()}' compares channel by channel, so student and "
+                f"teacher must be one architecture, but are '{task.student.record.model}' and "
+                f"'{task.teacher.record.model}'. Use method 'kd', or fdkd with modes = "
+                '["spatial"], which needs no such match'
+            )
+    return taps.pair_stages(tapped, taps.discover(task.teacher.module.cpu(), look_nchw))
+
+
+def _online(
+    task: Task,
+    pairs: dict[str, str],
+    look_nchw: Tensor,
+    arithmetic: Arithmetic,
+    notes: list[str],
+) -> Online:
+    assert task.teacher is not None
+    frozen = Frozen(task.teacher.module, look_nchw)
+    frozen.to(arithmetic.device).to(memory_format=torch.channels_last)
+    notes.append(frozen.note)
+    normalisations = (task.student.record.normalisation, task.teacher.record.normalisation)
+    return Online(frozen, pairs, normalisations, arithmetic)
+
+
+def _cached(
+    task: Task,
+    views: int,
+    batches: Batches,
+    online: partial[Online],
+    processes: Processes,
+    progress: Progress,
+) -> Source:
+    """Compute the logits, unless another try has left them."""
+    assert task.teacher is not None
+    content = json.dumps(
+        [
+            task.teacher.record.weights_sha256,
+            task.teacher.record.surgery_sha256,
+            [model.record.normalisation.model_dump() for model in (task.student, task.teacher)],
+            task.splits.train.sha256,
+            task.data.augment,
+            task.training.seed,
+            task.training.amp,
+            views,
+        ]
+    )
+    key = hashlib.sha256(content.encode()).hexdigest()
+    return cache.build(task.folder, key, views, batches, online, processes, progress)
+
+
+def _prepare(
+    task: Task,
+    uses: list[Use],
+    module: nn.Module,
+    pairs: dict[str, str],
+    teacher: Online,
+    look_nchw: Tensor,
+) -> None:
+    """Show every method a dry run of both networks."""
+    assert task.teacher is not None
+    tapped = Tapped(module, list(pairs))
+    with score.evaluating(module), torch.no_grad():
+        student = Outputs(*tapped(look_nchw))
+    tapped.remove()
+    surgery = taps.between(task.teacher.surgery, task.student.surgery, list(pairs))
+    for use in uses:
+        use.method.prepare(student, teacher.look(look_nchw), surgery)

@@ -1,0 +1,176 @@
+"""Train a student for one stage: the loop.
+
+What an epoch does depends on the weights it begins with, the seed and its number alone, so a stage
+that was interrupted goes on from its last whole epoch as if nothing had happened.
+"""
+
+import math
+import time
+from copy import deepcopy
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from edgekd.core import provenance, records, specs
+from edgekd.core.errors import UsageError
+from edgekd.core.progress import Progress, Silent, Task
+from edgekd.data.sources import Splits
+from edgekd.distill import hardware, optim, session, watch
+from edgekd.distill.history import History
+from edgekd.distill.method import Step
+from edgekd.distill.processes import Processes
+from edgekd.distill.session import Session
+from edgekd.models import score
+from edgekd.models.checkpoint import Model
+
+_DRAWS = 2  # sets these random numbers apart from others of the same seed
+_LOOK_EVERY = {"cpu": 1, "cuda": 25}  # steps; to read a loss from a GPU is to wait for it
+
+
+def fit(
+    student: Model,
+    teacher: Model | None,
+    stage: specs.Stage,
+    splits: Splits,
+    data: specs.Data,
+    training: specs.Training,
+    *,
+    folder: Path,
+    name: str,
+    resume: bool = True,
+    progress: Progress | None = None,
+) -> tuple[nn.Module, records.Training]:
+    """Train a copy of the student, and return it as it was after its best epoch.
+
+    The best epoch is the one of the highest top-1 on the validation images; the weights at the
+    start count as epoch 0, and of equals the last one wins.
+
+    Args:
+        student: where it starts from; left as it is.
+        teacher: None: the stage has no methods.
+        stage: the objective and the schedule.
+        splits: training images teach, validation images choose; test images are not read.
+        data: batch size and augmentation.
+        training: device, precision, compilation, seed.
+        folder: for the state of the unfinished stage and the cached teacher; the caller removes
+            it when the result is safe.
+        name: of the stage, for messages.
+        resume: go on from the state in ``folder`` if it is of this very training.
+        progress: None: silent.
+
+    Returns:
+        The student in evaluation mode on the CPU, and what happened.
+
+    Raises:
+        UsageError: the stage cannot be trained as it is described, or the loss is not finite.
+        DataError: too few images.
+        DeviceError: the device is missing.
+        EnvironmentMissingError: a compiler or room on the disk is missing.
+    """
+    listener = progress or Silent()
+    processes = Processes(training.device)
+    task = session.Task(student, teacher, stage, splits, data, training, folder, name)
+    with hardware.reproducible(training, processes.device):
+        running = session.start(task, processes, listener)
+        history = History(running, resume=resume)
+        if history.best_epoch is None:
+            history.judge(0, _validate(running))
+        schedule = optim.Schedule(stage, running.batches.steps)
+        total = stage.epochs * running.batches.steps
+        with listener.task(name, total) as bar:
+            bar.advance(len(history.epochs) * running.batches.steps)
+            for epoch in range(len(history.epochs), stage.epochs):
+                history.append(_epoch(running, schedule, epoch, bar))
+    module = deepcopy(student.module).cpu()
+    module.load_state_dict(history.best)
+    notes = (*running.notes, *([schedule.note] if schedule.note else []))
+    record = records.Training(
+        provenance=provenance.stamp("torch", seed=training.seed),
+        parents=tuple(m.record.weights_sha256 for m in (student, teacher) if m is not None),
+        stage=name,
+        epochs=tuple(history.epochs),
+        best_epoch=history.best_epoch or 0,
+        cache_seconds=running.cache_seconds,
+        notes=notes,
+    )
+    return module.eval(), record
+
+
+def _epoch(running: Session, schedule: optim.Schedule, epoch: int, bar: Task) -> records.Epoch:
+    """Go once through the training images, then score the validation images."""
+    steps = running.batches.steps
+    step = _begin(running, epoch)
+    sums: dict[str, Tensor] = {}
+    note, rate, batch = "", 0.0, None
+    start = time.perf_counter()
+    for number, batch in enumerate(running.batches.epoch(epoch, running.view(epoch))):
+        rate = schedule.rate(epoch * steps + number)
+        terms = running.lesson(batch, step, rate)
+        for term, value in terms.items():
+            sums[term] = sums[term] + value if term in sums else value
+        if number % _LOOK_EVERY[running.arithmetic.device.type] == 0 or number + 1 == steps:
+            loss = _finite(running, epoch, terms)
+            note = f"epoch {epoch + 1}/{step.epochs} loss {loss:.3f}"
+        bar.advance(1, note)
+    if running.arithmetic.device.type == "cuda":
+        torch.cuda.synchronize()
+    seconds = time.perf_counter() - start
+    assert batch is not None
+    norms = watch.gradient_norms(running.lesson, running.watched, batch, _begin(running, epoch))
+    top1_percent = _validate(running)
+    bar.advance(0, f"{note} validation {top1_percent:.2f} %")
+    return records.Epoch(
+        epoch=epoch + 1,
+        learning_rate=rate,
+        terms={term: float(value) / steps for term, value in sums.items()},
+        gradient_norms=norms,
+        validation_top1_percent=top1_percent,
+        train_seconds=seconds,
+        images_per_s=steps * running.batches.size / seconds,
+    )
+
+
+def _begin(running: Session, epoch: int) -> Step:
+    """Draw the epoch's own random numbers: dropout uses the process's, methods a generator."""
+    key = [running.task.training.seed, _DRAWS, epoch, running.processes.rank]
+    seed = int(np.random.SeedSequence(key).generate_state(1, np.uint64)[0])
+    torch.manual_seed(seed)
+    generator = torch.Generator().manual_seed(seed)
+    return Step(epoch, running.task.stage.epochs, generator)
+
+
+def _validate(running: Session) -> float:
+    """Return the top-1 on the validation images, in percent, as the main process finds it."""
+    # Each process has normalised its own part of every batch; now they agree on the statistics.
+    for module in {running.lesson.student.module, running.lesson.result}:
+        running.processes.average_(module.buffers())
+    top1_percent = 0.0
+    if running.processes.main:
+        top1_percent = score.top1_percent(
+            running.lesson.result,
+            running.task.splits.validation,
+            running.task.student.record.normalisation,
+            device=str(running.arithmetic.device),
+        )
+    return running.processes.agree(top1_percent)
+
+
+def _finite(running: Session, epoch: int, terms: dict[str, Tensor]) -> float:
+    """Return the loss.
+
+    Raises:
+        UsageError: it is not finite.
+    """
+    values = {name: float(term) for name, term in terms.items()}
+    if not all(math.isfinite(value) for value in values.values()):
+        stage = running.task.stage
+        found = ", ".join(f"{name} = {value:g}" for name, value in values.items())
+        raise UsageError(
+            f"stage '{running.task.name}', epoch {epoch + 1}: the loss is not finite ({found}). "
+            f"Lower learning_rate (now {stage.learning_rate:g}), lengthen warmup_epochs (now "
+            f"{stage.warmup_epochs:g}) or set clip_norm (now {stage.clip_norm}); with amp, try "
+            'training.amp = "off"'
+        )
+    return sum(values.values())
