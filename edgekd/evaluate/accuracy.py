@@ -136,7 +136,7 @@ def predictions(path: Path) -> Predictions:
     file = path.parent / found.predictions_file
     records.check_file(file, found.predictions_sha256)
     try:
-        with np.load(file, allow_pickle=False) as arrays:
+        with file.open("rb") as handle, np.load(handle, allow_pickle=False) as arrays:
             labels_n, predictions_n = arrays["labels"], arrays["predictions"]
     except (ValueError, KeyError, OSError, zipfile.BadZipFile) as error:
         raise RecordError(f"'{file}' does not hold labels and predictions: {error}") from error
