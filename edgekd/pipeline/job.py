@@ -189,4 +189,4 @@ def _begin_anew(outputs: list[Path], marker: Path, key: str) -> None:
 def _files_of(path: Path) -> list[Path]:
     if path.is_dir():
         return [file for file in path.rglob("*") if file.is_file()]
-    return [path]
+    return [path] if path.exists() else []
