@@ -21,18 +21,28 @@ def correct(record: Accuracy, folder: Path) -> NDArray[np.bool_]:
     Raises:
         RecordError: the file is missing, was changed, or does not say what the record says.
     """
+    labels_n, predictions_n = labelled(record, folder)
+    return np.asarray(labels_n == predictions_n)
+
+
+def labelled(record: Accuracy, folder: Path) -> tuple[NDArray[np.integer], NDArray[np.integer]]:
+    """Return labels and predictions, [N] each, in the order of the image set.
+
+    Raises:
+        RecordError: the file is missing, was changed, or does not say what the record says.
+    """
     path = folder / record.predictions_file
     records.check_file(path, record.predictions_sha256)
     labels_n, predictions_n = _read(path)
-    correct_n = np.asarray(labels_n == predictions_n)
-    if len(correct_n) != record.images or int(correct_n.sum()) != record.correct:
+    images, correct = len(labels_n), int((labels_n == predictions_n).sum())
+    if images != record.images or correct != record.correct:
         raise RecordError(
-            f"'{path}' has {int(correct_n.sum())} of {len(correct_n)} images right, but its record "
+            f"'{path}' has {correct} of {images} images right, but its record "
             f"says {record.correct} of {record.images}: evaluate '{record.subject}' again"
         )
-    if len(correct_n) == 0:
+    if images == 0:
         raise RecordError(f"'{path}' has no images: evaluate '{record.subject}' on some")
-    return correct_n
+    return labels_n, predictions_n
 
 
 def discordant(reference_n: NDArray[np.bool_], subject_n: NDArray[np.bool_]) -> tuple[int, int]:
