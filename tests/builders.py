@@ -12,6 +12,8 @@ import numpy as np
 
 from edgekd.core import files, records, run_folder, specs, statistics
 from edgekd.core.run_folder import REFERENCE, Run
+from edgekd.evaluate import ladder
+from edgekd.gate import rules
 
 CLASSES = 10
 BLOCKS, RUNS = 20, 15  # 300 samples: just enough for p99
@@ -78,6 +80,15 @@ def make_run(
 def read_run(folder: Path, **arguments: Any) -> Run:
     """Make a run with ``make_run`` and read it."""
     return run_folder.read(make_run(folder, **arguments))
+
+
+def conclude(folder: Path) -> Path:
+    """Write the ladder and the verdict of a run that was made by ``make_run``."""
+    run = run_folder.read(folder)
+    records.write(ladder.ladder(ladder.footholds(run)), folder / "ladder.json")
+    verdict = rules.judge(specs.gate_of(folder / "recipe.json"), run)
+    records.write(verdict, folder / "verdict.json")
+    return folder
 
 
 def sha256_of(name: str) -> str:
