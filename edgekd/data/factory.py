@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from edgekd.core.errors import DataError, UsageError, did_you_mean
 from edgekd.core.records import Split
-from edgekd.data.fit import as_image, fit
+from edgekd.data.fit import DEEP_MODES, as_image, fit
 from edgekd.data.images import MEMORY_LIMIT_BYTES, ImageSet, checked_pixels, image_set
 
 _SPLITS: dict[int, tuple[Split, ...]] = {2: ("train", "test"), 3: ("train", "validation", "test")}
@@ -136,9 +136,10 @@ def _pixels(image: Any, size: int | None, where: str) -> NDArray[np.uint8]:
 
 
 def _plain(image: Any) -> Any:
-    """Bring PIL images with a palette or transparency to RGB."""
-    modes = {"L", "RGB"} if type(image).__module__.startswith("PIL.") else {None}
-    return image if getattr(image, "mode", None) in modes else image.convert("RGB")
+    """Bring PIL images with a palette or transparency to RGB; deep ones are refused later."""
+    is_pil = type(image).__module__.startswith("PIL.")
+    as_it_is = not is_pil or image.mode in {"L", "RGB"} or image.mode.startswith(DEEP_MODES)
+    return image if as_it_is else image.convert("RGB")
 
 
 def _find(name: str) -> Callable[[], Any]:

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 # 256/224 is the usual ratio of the resized shorter side to the crop.
 _RESIZE, _CROP = 256, 224
 
+DEEP_MODES = ("I", "F")  # more than 8 bits: Pillow's conversion to RGB would cut off at 255
+
 
 def fit(image: "Image", size: int) -> NDArray[np.uint8]:
     """Resize the shorter side to size * 256/224 (rounded, bilinear) and cut out the centre.

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from edgekd.core import extras
 from edgekd.core.errors import DataError
 from edgekd.core.records import Split
-from edgekd.data.fit import fit
+from edgekd.data.fit import DEEP_MODES, fit
 from edgekd.data.images import Decoded, ImageSet, image_set
 
 _LOG = logging.getLogger(__name__)
@@ -25,7 +25,6 @@ _FOLDERS: dict[Split, str] = {"train": "train", "validation": "validation", "tes
 _SUFFIXES = frozenset(
     (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
 )  # torchvision's
-_DEEP = ("I", "F")  # modes of 16 bits and more: Pillow would cut them off at 255
 
 
 class Folder:
@@ -124,7 +123,7 @@ def _decode(path: Path, size: int) -> NDArray[np.uint8]:
     damage = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error, IndexError)
     try:
         with Image.open(path) as image:
-            if image.mode.startswith(_DEEP):
+            if image.mode.startswith(DEEP_MODES):
                 raise DataError(
                     f"'{path}' has more than 8 bits for a pixel (mode {image.mode}): convert it"
                 )

@@ -10,6 +10,7 @@ Or several sets: ``train_images``, ``train_labels``, likewise ``validation_`` an
 one ``classes``. Nothing in it is pickled.
 """
 
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Mapping, Sequence
@@ -36,6 +37,7 @@ _DAMAGE = (
     MemoryError,
     zipfile.BadZipFile,
     zlib.error,
+    tokenize.TokenError,
 )
 
 
@@ -47,13 +49,14 @@ def write_pack(
     Raises:
         EnvironmentMissingError: the disk is full; an old file stays as it was.
     """
-    arrays: dict[str, NDArray[Any]] = {"classes": np.array(class_names, dtype=np.str_)}
+    arrays: dict[str, NDArray[Any]] = {"classes": np.array(list(class_names), dtype=np.str_)}
     sets = {"": images} if isinstance(images, ImageSet) else _prefixed(images)
     for prefix, found in sets.items():
         arrays[f"{prefix}images"] = found.batch(np.arange(len(found)))
         arrays[f"{prefix}labels"] = found.labels_n
     with files.replacing(path) as temporary, temporary.open("wb") as file:
-        np.savez(file, allow_pickle=False, **arrays)
+        # allow_pickle is not given: numpy 1.26 would store it as an array.
+        np.savez(file, **arrays)  # type: ignore[arg-type]
 
 
 class Pack:
@@ -103,9 +106,15 @@ def _arrays(path: Path, split: Split) -> dict[str, NDArray[Any]]:
                 raise DataError(
                     f"pack '{path}' has no '{missing[0]}'; it holds: {', '.join(archive.files)}"
                 )
-            return {part: archive[name] for part, name in names.items()}
+            return {part: _array(archive[name]) for part, name in names.items()}
     except _DAMAGE as error:
         raise DataError(f"'{path}' cannot be read as an image pack (.npz): {error}") from error
+
+
+def _array(value: Any) -> NDArray[Any]:
+    if not isinstance(value, np.ndarray):  # numpy returns what is no array as bytes
+        raise ValueError("a member is not an array")  # noqa: TRY004  joins numpy's own
+    return value
 
 
 def _prefix(names: Sequence[str], split: Split) -> str | None:
