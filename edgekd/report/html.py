@@ -1,0 +1,151 @@
+"""A run as one HTML file: opens from disk, loads nothing, prints well."""
+
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import jinja2
+
+from edgekd import __version__
+from edgekd.core import files
+from edgekd.core.records import Interval, State
+from edgekd.core.run_folder import Run
+from edgekd.report import facts, looks, words
+from edgekd.report.blocks import Section
+from edgekd.report.sections import (
+    classes,
+    ladder,
+    latency,
+    provenance,
+    rules,
+    size,
+    training,
+)
+
+_NOT_JUDGED = "Not judged"
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One number of a student's card."""
+
+    name: str
+    value: str
+    aside: str
+
+
+@dataclass(frozen=True)
+class Card:
+    """One of the student's artifacts at a glance."""
+
+    name: str
+    series: int
+    state: State | None
+    word: str
+    figures: tuple[Figure, ...]
+
+
+def html(run: Run) -> str:
+    """Return the page."""
+    state = run.verdict.state if run.verdict else None
+    sections: list[Section] = [
+        rules.section(run),
+        ladder.section(run),
+        latency.tradeoff(run),
+        latency.section(run),
+        size.section(run),
+        training.section(run),
+        classes.section(run),
+        provenance.section(run),
+    ]
+    title = provenance.description(run) or f"Run {run.folder.name}"
+    return _template().render(
+        title=title,
+        about=_about(run),
+        state=state or "none",
+        word=words.STATE_WORDS[state].capitalize() if state else _NOT_JUDGED,
+        summary=_summary(run),
+        cards=_cards(run),
+        doubts=facts.doubts(run),
+        sections=sections,
+        version=__version__,
+    )
+
+
+def write(run: Run, path: Path) -> None:
+    """Write the page, whole or not at all."""
+    files.write_text(path, html(run))
+
+
+@cache
+def _template() -> jinja2.Template:
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template("page.html.j2")
+
+
+def _about(run: Run) -> list[str]:
+    """Return what stands under the title."""
+    found = []
+    teacher = run.checkpoints.get("teacher")
+    if teacher:
+        found.append(f"Teacher {teacher.model}")
+    evaluated = facts.evaluation(run)
+    if evaluated:
+        found.append(f"{evaluated.images:,} {evaluated.split} images")
+    if run.measurement:
+        found.append(f"measured on {run.measurement.device}")
+    record = run.verdict or run.ladder or run.measurement or teacher
+    if record:
+        found.append(record.provenance.made_at.strftime("%-d %B %Y, %H:%M UTC"))
+    return found
+
+
+def _summary(run: Run) -> str:
+    """Say in a sentence what the verdict rests on."""
+    if run.verdict is None:
+        return "This run has no verdict yet; what is known so far follows."
+    deciding = [finding for finding in run.verdict.findings if not finding.informative]
+    counts = {state: sum(f.state == state for f in deciding) for state in words.STATE_WORDS}
+    if counts["passed"] == len(deciding):
+        return f"All {words.count(len(deciding), 'rule')} hold, each with its whole interval."
+    parts = [f"{count} {state}" for state, count in counts.items() if count]
+    return f"Of {words.count(len(deciding), 'finding')}, {words.listing(parts)}."
+
+
+def _cards(run: Run) -> list[Card]:
+    series = looks.series(run)
+    return [
+        Card(
+            name=student.name,
+            series=series[student.name],
+            state=student.state,
+            word=words.STATE_WORDS[student.state].capitalize() if student.state else "",
+            figures=tuple(_figures(student)),
+        )
+        for student in facts.students(run)
+    ]
+
+
+def _figures(student: facts.Student) -> list[Figure]:
+    found = []
+    if student.accuracy:
+        found.append(Figure("top-1", f"{words.fixed(student.accuracy.value, 2)} %", ""))
+    if student.drop_pp:
+        found.append(_interval("drop vs teacher", student.drop_pp, " pp"))
+    if student.latency and student.latency.ratio_to_first:
+        found.append(_interval("latency vs teacher", student.latency.ratio_to_first, "x"))
+    if student.size_ratio is not None:
+        found.append(Figure("size vs teacher", f"{words.fixed(student.size_ratio, 2)}x", "exact"))
+    if student.macs_ratio is not None:
+        found.append(Figure("MACs left", words.share(student.macs_ratio), "exact"))
+    return found
+
+
+def _interval(name: str, interval: Interval, unit: str) -> Figure:
+    return Figure(name, words.fixed(interval.value, 2) + unit, words.bounds(interval, 2))

@@ -1,0 +1,290 @@
+"""Charts as inline SVG with two axes: trade-off, histogram, curves, confusions. Pure functions.
+
+Letters: K classes.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgekd.core.records import Interval, Timing
+from edgekd.report import svg, words
+from edgekd.report.svg import NARROW, WIDE, Chart, Drawing, Frame, Scale
+
+_LEFT_PX, _BOTTOM_PX, _TOP_PX, _RIGHT_PX = 46, 50, 34, 14
+_PANEL_PX = 250  # height of a small chart
+_BINS = 36
+_LABEL_PX = 16  # least distance between two labels
+_TURNED_FROM_PX = 40  # columns below it have their names turned
+_NUMBER_FROM_PX = 22  # cells below it show no number
+
+
+@dataclass(frozen=True)
+class Point:
+    """A model's accuracy and latency."""
+
+    name: str
+    latency_ms: Interval
+    top1_percent: Interval
+    series: int
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Values over epochs or blocks."""
+
+    name: str
+    xs: tuple[float, ...]
+    ys: tuple[float, ...]
+    series: int
+
+
+def svg_tradeoff(chart: Chart, points: Sequence[Point], *, width: int = WIDE) -> str:
+    """Draw accuracy over latency with both intervals, and join what nothing beats in both."""
+    height = 380 if width >= svg.SLIM else 330
+    frame = Frame(_LEFT_PX, width - _RIGHT_PX, _TOP_PX, height - _BOTTOM_PX)
+    drawing = Drawing(chart, width, height)
+    most = max(point.latency_ms.high for point in points)
+    x_axis = svg.axis((0.0, most * 1.05), frame.left, frame.right, "latency, p50 (ms)")
+    ends = [end for p in points for end in (p.top1_percent.low, p.top1_percent.high)]
+    y_axis = svg.axis(ends, frame.bottom, frame.top, "top-1 accuracy (%)")
+    svg.draw_x_axis(drawing, frame, x_axis)
+    svg.draw_y_axis(drawing, frame, y_axis)
+    front = [points[index] for index in pareto(points)]
+    if len(front) > 1:
+        places = [_place(point, x_axis.scale, y_axis.scale) for point in front]
+        drawing.path(places, "front")
+    for point in points:
+        _draw_point(drawing, point, x_axis.scale, y_axis.scale)
+    _draw_names(drawing, frame, points, [_place(p, x_axis.scale, y_axis.scale) for p in points])
+    return drawing.render()
+
+
+def pareto(points: Sequence[Point]) -> list[int]:
+    """Return which points no other beats in both accuracy and latency, the fastest first."""
+    order = sorted(
+        range(len(points)),
+        key=lambda i: (points[i].latency_ms.value, -points[i].top1_percent.value),
+    )
+    best, found = float("-inf"), []
+    for index in order:
+        if points[index].top1_percent.value > best:
+            best = points[index].top1_percent.value
+            found.append(index)
+    return found
+
+
+def svg_histogram(
+    chart: Chart,
+    samples_ms: NDArray[np.floating],
+    timing: Timing,
+    series: int,
+    *,
+    width: int = NARROW,
+) -> str:
+    """Draw how often each latency was measured; the far tail is counted, not drawn."""
+    frame = Frame(_LEFT_PX, width - _RIGHT_PX, 70, _PANEL_PX - _BOTTOM_PX)
+    drawing = Drawing(chart, width, _PANEL_PX)
+    p50, tail = timing.p50_ms.value, timing.p99_ms or timing.p90_ms
+    end = min(float(samples_ms.max()), tail.value + max(tail.value - p50, 0.01 * p50))
+    x_axis = svg.axis(
+        (float(samples_ms.min()), end), frame.left, frame.right, "latency (ms)", count=4
+    )
+    edges = np.linspace(x_axis.scale.low, x_axis.scale.high, _BINS + 1)
+    counts = np.histogram(samples_ms, edges)[0]
+    y_axis = svg.axis((0.0, float(counts.max())), frame.bottom, frame.top, "inferences", count=4)
+    svg.draw_x_axis(drawing, frame, x_axis)
+    svg.draw_y_axis(drawing, frame, y_axis)
+    for low, high, count in zip(edges[:-1], edges[1:], counts, strict=True):
+        x, top = x_axis.scale.at(low), y_axis.scale.at(count)
+        drawing.rect(
+            x + 0.5, top, x_axis.scale.at(high) - x - 1, frame.bottom - top, f"bin s{series}",
+            f"{low:.4g} to {high:.4g} ms: {count}",
+        )  # fmt: skip
+    _draw_quantiles(drawing, frame, x_axis.scale, timing)
+    beyond = int((samples_ms > x_axis.scale.high).sum())
+    if beyond:
+        drawing.text(frame.right, frame.bottom - 8, f"{beyond} beyond →", "tick", "end")
+    return drawing.render()
+
+
+def svg_lines(
+    chart: Chart,
+    curves: Sequence[Curve],
+    labels: tuple[str, str],
+    *,
+    width: int = NARROW,
+    from_zero: bool = False,
+    marked: tuple[float, str] | None = None,
+) -> str:
+    """Draw curves over one axis, each named at its end.
+
+    Args:
+        chart: how it is called.
+        curves: at least one, of at least one value.
+        labels: of the x and the y axis, with units.
+        width: px.
+        from_zero: the y axis begins at 0.
+        marked: an x to be marked, and what it is called.
+    """
+    names_px = max(svg.text_px(curve.name) for curve in curves) if len(curves) > 1 else 0
+    right = width - _RIGHT_PX - (names_px + 4 if names_px else 0)
+    frame = Frame(_LEFT_PX + 6, right, _TOP_PX + (14 if marked else 0), _PANEL_PX - _BOTTOM_PX)
+    drawing = Drawing(chart, width, _PANEL_PX)
+    xs = [x for curve in curves for x in curve.xs]
+    ys = [y for curve in curves for y in curve.ys] + ([0.0] if from_zero else [])
+    x_axis = _whole_axis(xs, frame, labels[0])
+    y_axis = svg.axis(ys, frame.bottom, frame.top, labels[1], count=5)
+    svg.draw_x_axis(drawing, frame, x_axis)
+    svg.draw_y_axis(drawing, frame, y_axis)
+    if marked:
+        x = x_axis.scale.at(marked[0])
+        drawing.line(x, frame.top - 4, x, frame.bottom, "limit")
+        at_right = x > (frame.left + frame.right) / 2
+        drawing.text(x, frame.top - 8, marked[1], "tick", "end" if at_right else "")
+    for curve in curves:
+        points = [
+            (x_axis.scale.at(x), y_axis.scale.at(y))
+            for x, y in zip(curve.xs, curve.ys, strict=True)
+        ]
+        if len(points) > 1:
+            drawing.path(points, f"curve s{curve.series}")
+        else:
+            drawing.mark(*points[0], curve.series)
+    if names_px:
+        ends = [y_axis.scale.at(curve.ys[-1]) for curve in curves]
+        for curve, y in zip(curves, spread(ends, _LABEL_PX, frame), strict=True):
+            drawing.text(frame.right + 6, y + 4, curve.name, f"ink s{curve.series}")
+    return drawing.render()
+
+
+def svg_confusion(
+    chart: Chart, change_kk: NDArray[np.integer], names: Sequence[str], *, width: int = WIDE
+) -> str:
+    """Draw by how many images each confusion has become more or less frequent.
+
+    Args:
+        chart: how it is called.
+        change_kk: [K, K] images: rows are the labels, columns the predictions.
+        names: of the classes, [K].
+        width: px.
+    """
+    longest = min(96.0, max(svg.text_px(name) for name in names))
+    left = longest + 34
+    cell = min(44.0, (width - left - 2) / len(names))
+    turned = cell < max(_TURNED_FROM_PX, longest)
+    bottom = (longest if turned else svg.LINE_PX) + 40
+    frame = Frame(left, left + cell * len(names), 6, 6 + cell * len(names))
+    drawing = Drawing(chart, width, frame.bottom + bottom)
+    most = max(1, int(np.abs(change_kk).max()))
+    for row, label in enumerate(names):
+        y = frame.top + (row + 0.5) * cell
+        drawing.text(left - 8, y + 4, svg.fit(label, longest), "tick", "end")
+        for column, predicted in enumerate(names):
+            tip = f"{label} taken for {predicted}: {int(change_kk[row, column]):+d} images"
+            tip = tip.replace("taken for", "recognised as") if row == column else tip
+            corner = (frame.left + column * cell, frame.top + row * cell)
+            _draw_cell(drawing, corner, cell, int(change_kk[row, column]), (most, tip))
+    for column, name in enumerate(names):
+        x = frame.left + (column + 0.5) * cell
+        shown = svg.fit(name, longest)
+        if turned:
+            drawing.upwards(x + 4, frame.bottom + 8, shown, "tick", "end")
+        else:
+            drawing.text(x, frame.bottom + 16, shown, "tick", "middle")
+    middle = (frame.left + frame.right) / 2
+    drawing.text(middle, frame.bottom + bottom - 12, "predicted class (images)", "label", "middle")
+    drawing.upwards(12, (frame.top + frame.bottom) / 2, "label (class)", "label", "middle")
+    return drawing.render()
+
+
+def spread(ys: Sequence[float], distance: float, frame: Frame) -> list[float]:
+    """Move labels apart so that none covers another; they keep their order.
+
+    Args:
+        ys: where they would stand, px.
+        distance: least between two, px.
+        frame: they stay within it, as far as there is room.
+    """
+    order = sorted(range(len(ys)), key=lambda index: ys[index])
+    found = list(ys)
+    floor = frame.top
+    for index in order:
+        found[index] = max(found[index], floor)
+        floor = found[index] + distance
+    ceiling = frame.bottom
+    for index in reversed(order):
+        found[index] = min(found[index], ceiling)
+        ceiling = found[index] - distance
+    return found
+
+
+def _whole_axis(xs: Sequence[float], frame: Frame, label: str) -> svg.Axis:
+    """Return an axis over epochs or blocks: whole numbers, and no room beyond the last."""
+    low, high = min(xs), max(xs)
+    if low == high:
+        low, high = low - 1, high + 1
+    ticks = [tick for tick in svg.nice_ticks(low, high, 5) if tick == int(tick)]
+    shown = tuple(tick for tick in ticks if low <= tick <= high)
+    return svg.Axis(Scale(low, high, frame.left, frame.right), shown or (low, high), label)
+
+
+def _place(point: Point, x: Scale, y: Scale) -> tuple[float, float]:
+    return x.at(point.latency_ms.value), y.at(point.top1_percent.value)
+
+
+def _draw_point(drawing: Drawing, point: Point, x_scale: Scale, y_scale: Scale) -> None:
+    x, y = _place(point, x_scale, y_scale)
+    latency, top1, look = point.latency_ms, point.top1_percent, f"whisker s{point.series}"
+    drawing.line(x_scale.at(latency.low), y, x_scale.at(latency.high), y, look)
+    drawing.line(x, y_scale.at(top1.low), x, y_scale.at(top1.high), look)
+    for end in (top1.low, top1.high):
+        drawing.line(x - 4, y_scale.at(end), x + 4, y_scale.at(end), look)
+    tip = f"{point.name}: {words.estimate(top1, 2)} %, {words.estimate(latency, 3)} ms"
+    drawing.mark(x, y, point.series, tip)
+
+
+def _draw_names(
+    drawing: Drawing,
+    frame: Frame,
+    points: Sequence[Point],
+    places: Sequence[tuple[float, float]],
+) -> None:
+    """Write each name beside its point, where there is room, none over another."""
+    ys = spread([y - 12 for _, y in places], _LABEL_PX, frame)
+    for point, (x, _), y in zip(points, places, ys, strict=True):
+        fits = x + 10 + svg.text_px(point.name) <= frame.right
+        anchor = "" if fits else "end"
+        drawing.text(x + 10 if fits else x - 10, y, point.name, f"ink s{point.series}", anchor)
+
+
+def _draw_quantiles(drawing: Drawing, frame: Frame, scale: Scale, timing: Timing) -> None:
+    """Mark p50, p90 and p99, their names on three lines so that near ones stay legible."""
+    quantiles = [("p50", timing.p50_ms), ("p90", timing.p90_ms), ("p99", timing.p99_ms)]
+    digits = words.digits_for([timing.p50_ms.value]) + 1
+    for line, (name, interval) in enumerate(quantiles):
+        if interval is None:
+            continue
+        x, y = scale.at(interval.value), 14 + 14 * (2 - line)
+        drawing.line(x, y + 4, x, frame.bottom, "limit")
+        at_right = x > (frame.left + frame.right) / 2
+        text = f"{name} {words.fixed(interval.value, digits)}"
+        drawing.text(x, y, text, "value", "end" if at_right else "")
+
+
+def _draw_cell(
+    drawing: Drawing,
+    corner: tuple[float, float],
+    cell: float,
+    change: int,
+    scale: tuple[int, str],
+) -> None:
+    most, tip = scale
+    x, y = corner
+    strength = min(4, 1 + 4 * abs(change) // (most + 1)) if change else 0
+    look = f"cell {'more' if change > 0 else 'less'}{strength}" if change else "cell"
+    drawing.rect(x + 1, y + 1, cell - 2, cell - 2, look, tip)
+    if change and cell >= _NUMBER_FROM_PX:
+        drawing.text(x + cell / 2, y + cell / 2 + 4, f"{change:+d}", f"count n{strength}", "middle")

@@ -1,0 +1,147 @@
+"""The stage ladder: what each step did to accuracy, work and size."""
+
+from collections.abc import Sequence
+
+from edgekd.core.records import Ladder, Rung
+from edgekd.core.run_folder import Run
+from edgekd.report import blocks, charts, facts, looks, words
+from edgekd.report.blocks import Block, Cell, Column, Figure, Note, Section, Table
+from edgekd.report.svg import Chart
+
+_LEAST_RANGE_PP = 0.5
+_ROOM = 2.0  # drops beyond so many times those of the files that ship are drawn as arrows
+_COLUMNS = (
+    Column("Stage"),
+    Column("Top-1 (%)", numeric=True),
+    Column("Drop vs teacher (pp)", numeric=True),
+    Column("Change to the stage above", numeric=True),
+    Column("MACs", numeric=True),
+    Column("Size", numeric=True),
+)
+
+
+def section(run: Run) -> Section:
+    """Return the ladder's section."""
+    if run.ladder is None or not run.ladder.rungs:
+        note = Note("The steps of this run were not evaluated on the test images yet.", "quiet")
+        return Section("ladder", "Stage ladder", (note,))
+    found: list[Block] = [Note(_lead(run))]
+    blame = facts.blame(run)
+    if blame:
+        found.append(Note(blame, "inconclusive"))
+    found.append(_accuracy_figure(run, run.ladder.rungs))
+    drops = [rung for rung in run.ladder.rungs if rung.drop_pp is not None]
+    if drops:
+        found.append(_drop_figure(run, drops))
+    found.append(_table(run.ladder))
+    return Section("ladder", "Stage ladder", tuple(found))
+
+
+def _lead(run: Run) -> str:
+    evaluated = facts.evaluation(run)
+    where = (
+        f"the same {evaluated.images:,} {evaluated.split} images"
+        if evaluated
+        else ("the same images")
+    )
+    return (
+        f"Every step was evaluated on {where}. Drops are paired image by image, which makes their "
+        "intervals narrower than those of the accuracies."
+    )
+
+
+def _accuracy_figure(run: Run, rungs: Sequence[Rung]) -> Figure:
+    series = looks.series(run)
+    marks = [
+        charts.Mark(rung.name, rung.accuracy, series.get(rung.name, looks.STEP)) for rung in rungs
+    ]
+    sure = words.confidence([rung.accuracy for rung in rungs])
+    title = "Top-1 accuracy after every step"
+    told = "; ".join(f"{rung.name} {words.estimate(rung.accuracy, 2)} %" for rung in rungs)
+    chart = Chart("ladder-top1", title, told)
+
+    def draw(width: int) -> str:
+        return charts.svg_intervals(chart, marks, "top-1 accuracy (%)", width=width)
+
+    return blocks.both_widths(title, f"Lines are {sure} confidence intervals (Wilson).", draw)
+
+
+def _drop_figure(run: Run, rungs: Sequence[Rung]) -> Figure:
+    series, limit = looks.series(run), _margin(run)
+    marks = [
+        charts.Mark(
+            rung.name, rung.drop_pp, series.get(rung.name, looks.STEP),
+            limit=limit if rung.name in run.artifacts else None,
+        )
+        for rung in rungs
+        if rung.drop_pp is not None
+    ]  # fmt: skip
+    high = _highest(run, marks)
+    title = "Drop against the teacher, near the end of the ladder"
+    told = "; ".join(f"{mark.name} {words.estimate(mark.interval, 2)} pp" for mark in marks)
+    chart = Chart("ladder-drop", title, told)
+    caption = (
+        f"Lines are {words.confidence([m.interval for m in marks])} intervals, paired (Tango)."
+    )
+    caption += " An arrow lies beyond the axis." if _is_beyond(marks, high) else ""
+    caption += "" if limit is None else f" Red strokes are the gate's margin, {limit:g} pp."
+
+    def draw(width: int) -> str:
+        label = "top-1 drop (pp), right is worse"
+        return charts.svg_intervals(chart, marks, label, width=width, high=high)
+
+    return blocks.both_widths(title, caption, draw)
+
+
+def _margin(run: Run) -> float | None:
+    """Return the gate's margin if all its accuracy rules have the same."""
+    found = (
+        {finding.limit for finding in run.verdict.findings if finding.unit == "pp"}
+        if (run.verdict)
+        else set()
+    )
+    return found.pop() if len(found) == 1 else None
+
+
+def _highest(run: Run, marks: Sequence[charts.Mark]) -> float | None:
+    """Return where to end the axis, so that what ships can be read beside a collapse."""
+    shipped = [mark for mark in marks if mark.name in run.artifacts] or list(marks[-1:])
+    most = max(mark.interval.high for mark in shipped)
+    most = _ROOM * max(most, _LEAST_RANGE_PP, *(mark.limit or 0.0 for mark in shipped))
+    return most if max(mark.interval.high for mark in marks) > most else None
+
+
+def _is_beyond(marks: Sequence[charts.Mark], high: float | None) -> bool:
+    return high is not None and any(mark.interval.value > high for mark in marks)
+
+
+def _table(ladder: Ladder) -> Table:
+    rows = []
+    above: Rung | None = None
+    for rung in ladder.rungs:
+        drop = rung.drop_pp
+        rows.append(
+            (
+                Cell(rung.name, tone="failed" if rung.name == ladder.blamed else ""),
+                blocks.number(words.estimate(rung.accuracy, 2), rung.accuracy.value),
+                blocks.number(
+                    "" if drop is None else words.estimate(drop, 2), drop.value if drop else None
+                ),
+                _change(rung, above),
+                blocks.number(words.macs(rung.macs), rung.macs),
+                blocks.number(words.size(rung.bytes), rung.bytes),
+            )
+        )
+        above = rung
+    sure = words.confidence([rung.accuracy for rung in ladder.rungs])
+    return Table(f"The ladder in numbers; intervals at {sure}.", _COLUMNS, tuple(rows))
+
+
+def _change(rung: Rung, above: Rung | None) -> Cell:
+    if above is None:
+        return blocks.number("", None)
+    change = rung.accuracy.value - above.accuracy.value
+    text = f"{words.signed(change, 2)} pp"
+    if rung.step_p_value is not None:
+        text += f", {facts.p_value_text(rung.step_p_value)}"
+    return blocks.number(text, change)

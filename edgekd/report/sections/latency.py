@@ -1,0 +1,174 @@
+"""Latency: how fast, how sure, how steady, and what accuracy it is traded for."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgekd.core import records, run_folder
+from edgekd.core.errors import RecordError
+from edgekd.core.records import Measurement, Timing
+from edgekd.core.run_folder import Run
+from edgekd.report import blocks, charts, facts, looks, plots, words
+from edgekd.report.blocks import Block, Cell, Column, Figure, Note, Panels, Section, Table
+from edgekd.report.svg import Chart
+
+_NONE = "Latency was not measured in this run yet."
+_COLUMNS = (
+    Column("Artifact"),
+    Column("p50 (ms)", numeric=True),
+    Column("p90 (ms)", numeric=True),
+    Column("p99 (ms)", numeric=True),
+    Column("Ratio to the first", numeric=True),
+    Column("MACs left", numeric=True),
+    Column("First run (ms)", numeric=True),
+    Column("Loading (ms)", numeric=True),
+    Column("Memory (MiB)", numeric=True),
+)
+
+
+def section(run: Run) -> Section:
+    """Return the section about latencies and their distributions."""
+    measured = run.measurement
+    if measured is None or not measured.timings:
+        return Section("latency", "Latency", (Note(_NONE, "quiet"),))
+    found: list[Block] = [Note(sentence) for sentence in facts.speed_sentences(run)]
+    found += [_overview(run, measured.timings), _table(run, measured)]
+    try:
+        samples = _samples(run, measured)
+    except RecordError as error:
+        found.append(Note(f"The single samples cannot be shown: {error}.", "inconclusive"))
+    else:
+        found.append(_histograms(run, measured, samples))
+    return Section("latency", "Latency", tuple(found))
+
+
+def tradeoff(run: Run) -> Section:
+    """Return the section that sets accuracy against latency."""
+    title = "Accuracy and latency"
+    series = looks.series(run)
+    points = [
+        plots.Point(
+            timing.subject, timing.p50_ms, run.accuracies[timing.subject].top1_percent,
+            series.get(timing.subject, looks.STEP),
+        )
+        for timing in (run.measurement.timings if run.measurement else ())
+        if timing.subject in run.accuracies
+    ]  # fmt: skip
+    if not points:
+        note = Note("No artifact has both an accuracy and a latency yet.", "quiet")
+        return Section("tradeoff", title, (note,))
+    told = "; ".join(
+        f"{p.name} {words.estimate(p.top1_percent, 2)} % at {words.estimate(p.latency_ms, 3)} ms"
+        for p in points
+    )
+    chart = Chart("tradeoff", "Top-1 accuracy over median latency", told)
+
+    def draw(width: int) -> str:
+        return plots.svg_tradeoff(chart, points, width=width)
+
+    assert run.measurement is not None, "the points come from it"
+    caption = (
+        f"Up and left is better. Whiskers are confidence intervals; the dashed line joins what "
+        f"nothing beats in both. Batch {run.measurement.batch} on {run.measurement.device}."
+    )
+    figure = blocks.both_widths(chart.title, caption, draw)
+    return Section("tradeoff", title, (figure,))
+
+
+def _overview(run: Run, timings: Sequence[Timing]) -> Figure:
+    series = looks.series(run)
+    told = "; ".join(f"{t.subject} p50 {words.estimate(t.p50_ms, 3)} ms" for t in timings)
+    chart = Chart("latency", "Latency from p50 to p99", told)
+
+    def draw(width: int) -> str:
+        chosen = [series.get(timing.subject, looks.STEP) for timing in timings]
+        return charts.svg_latency(chart, timings, chosen, width=width)
+
+    caption = "The point is the median, the short stroke p90, the long stroke p99."
+    return blocks.both_widths(chart.title, caption, draw)
+
+
+def _table(run: Run, measured: Measurement) -> Table:
+    items = facts.latencies(run)
+    digits = words.digits_for(item.timing.p50_ms.value for item in items)
+    sure = words.confidence([item.timing.p50_ms for item in items])
+    caption = (
+        f"{measured.engine}, batch {measured.batch}, {words.count(measured.threads, 'thread')}, "
+        f"{measured.timings[0].runs:,} inferences each, in turns; intervals at {sure}."
+    )
+    return Table(caption, _COLUMNS, tuple(_row(item, digits) for item in items))
+
+
+def _row(item: facts.Latency, digits: int) -> tuple[Cell, ...]:
+    timing, ratio = item.timing, item.timing.ratio_to_first
+    p99 = timing.p99_ms
+    return (
+        Cell(timing.subject),
+        blocks.number(words.estimate(timing.p50_ms, digits), timing.p50_ms.value),
+        blocks.number(words.fixed(timing.p90_ms.value, digits), timing.p90_ms.value),
+        blocks.number(
+            words.fixed(p99.value, digits) if p99 else "too few runs", p99.value if p99 else None
+        ),
+        blocks.number(words.estimate(ratio, 2) if ratio else "", ratio.value if ratio else None),
+        blocks.number(
+            "" if item.macs_ratio is None else words.share(item.macs_ratio), item.macs_ratio
+        ),
+        blocks.number(words.fixed(timing.cold_ms, 1), timing.cold_ms),
+        blocks.number(words.fixed(timing.load_ms, 1), timing.load_ms),
+        blocks.number(words.fixed(timing.peak_memory_mib, 1), timing.peak_memory_mib),
+    )
+
+
+def _samples(run: Run, measured: Measurement) -> dict[str, NDArray[np.float64]]:
+    """Return each artifact's latencies in ms, [blocks, runs].
+
+    Raises:
+        RecordError: the file is missing, was changed, or leaves an artifact out.
+    """
+    path = run_folder.measurement(run.folder) / measured.samples_file
+    records.check_file(path, measured.samples_sha256)
+    with np.load(path, allow_pickle=False) as file:
+        missing = [timing.subject for timing in measured.timings if timing.subject not in file]
+        if missing:
+            raise RecordError(f"'{path.name}' has no samples of '{missing[0]}'")
+        return {timing.subject: file[timing.subject] for timing in measured.timings}
+
+
+def _histograms(run: Run, measured: Measurement, samples: dict[str, NDArray[np.float64]]) -> Panels:
+    series = looks.series(run)
+    figures = []
+    for place, timing in enumerate(measured.timings):
+        mine = samples[timing.subject].ravel()
+        chart = Chart(
+            f"histogram-{place}",
+            f"{timing.subject}: how often each latency was measured",
+            f"{mine.size} inferences, from {mine.min():.4g} to {mine.max():.4g} ms",
+        )
+        drawn = plots.svg_histogram(chart, mine, timing, series.get(timing.subject, looks.STEP))
+        figures.append(Figure(timing.subject, "", drawn))
+    figures.append(_steadiness(series, measured, samples))
+    return Panels(tuple(figures))
+
+
+def _steadiness(
+    series: dict[str, int], measured: Measurement, samples: dict[str, NDArray[np.float64]]
+) -> Figure:
+    curves = []
+    for timing in measured.timings:
+        mine = samples[timing.subject]
+        change = 100 * (np.median(mine, axis=1) / np.median(mine) - 1)
+        curves.append(
+            plots.Curve(
+                timing.subject,
+                tuple(float(block) for block in range(1, len(mine) + 1)),
+                tuple(float(value) for value in change),
+                series.get(timing.subject, looks.STEP),
+            )
+        )
+    chart = Chart(
+        "steadiness", "Median of each block against the whole", "A steady machine gives flat lines."
+    )
+    labels = ("block (number)", "difference (%)")
+    drawn = plots.svg_lines(chart, curves, labels)
+    return Figure("Steadiness, block by block", "", drawn)

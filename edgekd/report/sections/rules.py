@@ -1,0 +1,97 @@
+"""The gate's rules: what was measured, how sure that is, and the limit."""
+
+from collections.abc import Sequence
+
+from edgekd.core.records import Finding
+from edgekd.core.run_folder import Run
+from edgekd.report import blocks, charts, facts, looks, words
+from edgekd.report.blocks import Block, Cell, Column, Note, Section, Table
+from edgekd.report.svg import Chart
+
+_COLUMNS = (
+    Column("Rule"),
+    Column("Artifact"),
+    Column("Measured", numeric=True),
+    Column("Interval", numeric=True),
+    Column("Confidence", numeric=True),
+    Column("Limit", numeric=True),
+    Column("State"),
+)
+_UNITS = {"pp": "pp", "ratio": "x"}
+_AXES = {
+    "pp": "top-1 drop (pp); limits in red",
+    "ratio": "student / teacher (ratio); limits in red",
+}
+
+
+def section(run: Run) -> Section:
+    """Return the rules' section."""
+    if run.verdict is None:
+        note = Note("The gate has not judged this run yet, so there is no verdict.", "quiet")
+        return Section("rules", "Rules", (note,))
+    findings = facts.sort_findings(run.verdict.findings)
+    found: list[Block] = [_table(findings)]
+    found += [Note(finding.message, finding.state) for finding in findings if _speaks(finding)]
+    for unit in ("pp", "ratio"):
+        chosen = [finding for finding in findings if finding.unit == unit and finding.measured]
+        if chosen:
+            found.append(_figure(run, unit, chosen))
+    return Section("rules", "Rules", tuple(found))
+
+
+def _speaks(finding: Finding) -> bool:
+    """Say whether a finding's message is worth its own line beside the table."""
+    return finding.state != "passed"
+
+
+def _table(findings: Sequence[Finding]) -> Table:
+    rows = tuple(_row(finding) for finding in findings)
+    caption = "Each rule passes only if the whole interval lies below its limit."
+    return Table(caption, _COLUMNS, rows)
+
+
+def _row(finding: Finding) -> tuple[Cell, ...]:
+    unit, measured = _UNITS[finding.unit], finding.measured
+    name = words.RULE_WORDS.get(finding.rule, finding.rule)
+    name += " (informative)" if finding.informative else ""
+    state = Cell(words.STATE_WORDS[finding.state].capitalize(), tone=finding.state)
+    limit = blocks.number(f"{finding.limit:g} {unit}", finding.limit)
+    if measured is None:
+        unknown = [blocks.number("not known", None)] * 3
+        return (Cell(name), Cell(finding.artifact), *unknown, limit, state)
+    exact = measured.low == measured.high
+    return (
+        Cell(name),
+        Cell(finding.artifact),
+        blocks.number(f"{words.fixed(measured.value, 2)} {unit}", measured.value),
+        blocks.number("exact" if exact else words.bounds(measured, 2), measured.high),
+        blocks.number("" if exact else f"{100 * measured.confidence:g} %", measured.confidence),
+        limit,
+        state,
+    )
+
+
+def _figure(run: Run, unit: str, findings: Sequence[Finding]) -> blocks.Figure:
+    series = looks.series(run)
+    marks = [
+        charts.Mark(
+            name=f"{finding.artifact}: {words.RULE_WORDS.get(finding.rule, finding.rule)}",
+            interval=finding.measured,
+            series=series.get(finding.artifact, looks.STEP),
+            limit=finding.limit,
+        )
+        for finding in findings
+        if finding.measured is not None
+    ]
+    sentences = "; ".join(finding.message for finding in findings)
+    title = "Drop of accuracy against its limit" if unit == "pp" else "Ratios against their limits"
+    chart = Chart(f"rules-{unit}", title, sentences)
+    caption = (
+        "The point is the estimate, the line its confidence interval, the red stroke the limit."
+    )
+
+    def draw(width: int) -> str:
+        low = 0.0 if unit == "ratio" else None
+        return charts.svg_intervals(chart, marks, _AXES[unit], width=width, low=low)
+
+    return blocks.both_widths(title, caption, draw)

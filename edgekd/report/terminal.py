@@ -1,0 +1,124 @@
+"""A run's tables for the terminal; plain text where there are no colours."""
+
+from rich import box
+from rich.console import Console, Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from edgekd.core.records import State
+from edgekd.core.run_folder import Run
+from edgekd.report import facts, words
+
+_STYLES: dict[State, str] = {
+    "passed": "bold green",
+    "failed": "bold red",
+    "inconclusive": "bold yellow",
+}
+_STATE_WIDTH = 13
+_MILLION, _MIB = 1e6, 2**20
+
+
+def render(run: Run, console: Console) -> None:
+    """Print a run: ladder, latency, what speaks against them, and the verdict last."""
+    for part in (ladder_table(run), latency_table(run), _doubts(run)):
+        if part is not None:
+            console.print(part)
+            console.print()
+    for line in verdict_lines(run):
+        console.print(line)
+
+
+def ladder_table(run: Run) -> RenderableType:
+    """Return the stage ladder, or a sentence that there is none."""
+    if run.ladder is None or not run.ladder.rungs:
+        return Text("no stage ladder: the run's steps were not evaluated yet")
+    rungs = run.ladder.rungs
+    table = _table("Stage ladder" + _images(run))
+    sure = words.confidence([rung.accuracy for rung in rungs])
+    table.add_column("stage", overflow="fold")
+    for name in (f"top-1 % [{sure}]", "drop pp [same]", "M MACs", "MiB"):
+        table.add_column(name, justify="right", no_wrap=True)
+    macs_digits = min(2, words.digits_for(rung.macs / _MILLION for rung in rungs))
+    size_digits = min(2, words.digits_for(rung.bytes / _MIB for rung in rungs))
+    for rung in rungs:
+        table.add_row(
+            Text(rung.name, style="bold" if rung.name == run.ladder.blamed else ""),
+            Text(words.estimate(rung.accuracy, 2)),
+            Text("-" if rung.drop_pp is None else words.estimate(rung.drop_pp, 2)),
+            Text(words.fixed(rung.macs / _MILLION, macs_digits)),
+            Text(words.fixed(rung.bytes / _MIB, size_digits)),
+        )
+    blame = facts.blame(run)
+    return Group(table, Text(f"{blame}", style="yellow")) if blame else table
+
+
+def latency_table(run: Run) -> RenderableType:
+    """Return the latencies and what they mean, or a sentence that there are none."""
+    if run.measurement is None or not run.measurement.timings:
+        return Text("no latency: the run's artifacts were not measured yet")
+    measured = facts.latencies(run)
+    first = run.measurement
+    table = _table(
+        f"Latency on {first.device}, batch {first.batch}, threads {first.threads}, "
+        f"{first.timings[0].runs} runs each"
+    )
+    sure = words.confidence([item.timing.p50_ms for item in measured])
+    table.add_column("artifact", overflow="fold")
+    for name in (f"p50 ms [{sure}]", "p90", "p99", "x first", "MACs"):
+        table.add_column(name, justify="right", no_wrap=True)
+    digits = words.digits_for(item.timing.p50_ms.value for item in measured)
+    for item in measured:
+        timing = item.timing
+        ratio = timing.ratio_to_first
+        table.add_row(
+            Text(timing.subject),
+            Text(words.estimate(timing.p50_ms, digits)),
+            Text(words.fixed(timing.p90_ms.value, digits)),
+            Text(words.fixed(timing.p99_ms.value, digits) if timing.p99_ms else "-"),
+            Text("-" if ratio is None else words.estimate(ratio, 2)),
+            Text("-" if item.macs_ratio is None else words.share(item.macs_ratio)),
+        )
+    return Group(table, *(Text(sentence) for sentence in facts.speed_sentences(run)))
+
+
+def verdict_lines(run: Run) -> list[RenderableType]:
+    """Return one line for each finding, and the verdict as the last line."""
+    findings = facts.sort_findings(run.verdict.findings) if run.verdict else []
+    lines: list[RenderableType] = []
+    for finding in findings:
+        # Padded by itself, so that a message that wraps does not run under its state.
+        line = Table.grid(padding=(0, 0))
+        line.add_column(width=_STATE_WIDTH, no_wrap=True)
+        line.add_column(overflow="fold")
+        aside = " (informative)" if finding.informative else ""
+        line.add_row(
+            Text(words.STATE_WORDS[finding.state], style=_STYLES[finding.state]),
+            Text(finding.message + aside),
+        )
+        lines.append(line)
+    last = Text(facts.verdict_line(run))
+    if run.verdict is not None:
+        last.stylize(_STYLES[run.verdict.state])
+    return [*lines, last]
+
+
+def _table(title: str) -> Table:
+    return Table(
+        title=Text(title, style="bold"),
+        title_justify="left",
+        box=box.SIMPLE_HEAD,
+        show_edge=False,
+        pad_edge=False,
+        padding=(0, 1, 0, 0),
+        header_style="",
+    )
+
+
+def _images(run: Run) -> str:
+    found = facts.evaluation(run)
+    return f" on {found.images} {found.split} images" if found else ""
+
+
+def _doubts(run: Run) -> RenderableType | None:
+    found = facts.doubts(run)
+    return Group(*(Text(f"warning: {doubt}", style="yellow") for doubt in found)) if found else None

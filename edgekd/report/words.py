@@ -1,0 +1,102 @@
+"""Numbers as people read them: the same digits in the terminal, in charts and in tables."""
+
+from collections.abc import Iterable
+
+from edgekd.core.records import Interval, State
+
+STATE_WORDS: dict[State, str] = {
+    "passed": "PASSED",
+    "failed": "FAILED",
+    "inconclusive": "INCONCLUSIVE",
+}
+RULE_WORDS = {
+    "top1_drop_pp": "top-1 drop",
+    "latency_ratio": "latency ratio",
+    "size_ratio": "size ratio",
+}
+_SIGNIFICANT = 3
+_KIB, _MIB = 2**10, 2**20
+_MINUTE_S, _HOUR_S = 60, 3600
+
+
+def fixed(value: float, digits: int) -> str:
+    """Return a number with so many decimals; never "-0.00"."""
+    return f"{round(value, digits) + 0.0:.{digits}f}"
+
+
+def bounds(interval: Interval, digits: int) -> str:
+    """Return "[95.57, 98.09]"."""
+    return f"[{fixed(interval.low, digits)}, {fixed(interval.high, digits)}]"
+
+
+def estimate(interval: Interval, digits: int) -> str:
+    """Return "97.08 [95.57, 98.09]"."""
+    return f"{fixed(interval.value, digits)} {bounds(interval, digits)}"
+
+
+def signed(value: float, digits: int) -> str:
+    """Return "+0.42" or "-0.10"; nothing is put before what rounds to zero."""
+    text = fixed(value, digits)
+    return f"+{text}" if float(text) > 0 else text
+
+
+def digits_for(values: Iterable[float]) -> int:
+    """Return how many decimals show every value with three significant digits, at most 4."""
+    sizes = [abs(value) for value in values if value]
+    least = min(sizes, default=1.0)
+    digits = 0
+    while least < 10 ** (_SIGNIFICANT - 1) and digits < _SIGNIFICANT + 1:
+        least *= 10
+        digits += 1
+    return digits
+
+
+def share(ratio: float) -> str:
+    """Return "50 %", with a decimal below 10 %."""
+    percent = 100 * ratio
+    return f"{fixed(percent, 0 if percent == 0 or percent >= 10 else 1)} %"  # noqa: PLR2004
+
+
+def confidence(values: Iterable[Interval | None]) -> str:
+    """Return "95 %" for intervals that share one confidence, else "each at its own confidence"."""
+    found = {round(100 * value.confidence, 6) for value in values if value is not None}
+    return f"{found.pop():g} %" if len(found) == 1 else "mixed confidence"
+
+
+def macs(count: int) -> str:
+    """Return "63.1 M"."""
+    for size, unit in ((10**9, "G"), (10**6, "M"), (10**3, "k")):
+        if count >= size:
+            return f"{count / size:.{digits_for([count / size])}f} {unit}"
+    return str(count)
+
+
+def size(count: int) -> str:
+    """Return "3.25 MiB" or "310 KiB"."""
+    if count >= _MIB:
+        return f"{count / _MIB:.{digits_for([count / _MIB])}f} MiB"
+    return f"{count / _KIB:.{digits_for([count / _KIB])}f} KiB" if count >= _KIB else f"{count} B"
+
+
+def duration(seconds: float) -> str:
+    """Return "2 h 05 min", "3 min 20 s" or "1.4 s"."""
+    if seconds >= _HOUR_S:
+        return f"{int(seconds // _HOUR_S)} h {int(seconds % _HOUR_S // _MINUTE_S):02d} min"
+    if seconds >= _MINUTE_S:
+        return f"{int(seconds // _MINUTE_S)} min {int(seconds % _MINUTE_S):02d} s"
+    return f"{seconds:.1f} s"
+
+
+def count(number: int, thing: str) -> str:
+    """Return "1 image" or "1,200 images"."""
+    return f"{number:,} {thing}" + ("" if number == 1 else "s")
+
+
+def short(sha256: str) -> str:
+    """Return the first 12 digits of a hash."""
+    return sha256[:12]
+
+
+def listing(parts: list[str]) -> str:
+    """Return "a", "a and b" or "a, b and c"."""
+    return " and ".join([", ".join(parts[:-1]), parts[-1]] if len(parts) > 1 else parts)
