@@ -223,7 +223,7 @@ def ratio_of_medians(
     Returns:
         None if there are fewer than 6 blocks.
 
-    Source: Hesterberg, The American Statistician 69 (2015) 371-386: the expanded percentile interval.
+    Source: Hesterberg, The American Statistician 69 (2015) 371-386: expanded percentiles.
     """
     blocks = len(reference_blocks)
     if blocks != len(subject_blocks):
