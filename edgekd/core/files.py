@@ -10,30 +10,39 @@ from pathlib import Path
 
 from edgekd.core.errors import EnvironmentMissingError
 
+_FULL = {errno.ENOSPC, errno.EDQUOT}
+_REFUSED = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST, errno.EISDIR}
+_REFUSED |= {errno.ENAMETOOLONG}
+
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside ``path`` that takes its place if the block succeeds.
 
     Raises:
-        EnvironmentMissingError: the disk is full; the old file, if any, is untouched.
+        EnvironmentMissingError: the disk is full, or the place cannot be written to; the old file,
+            if any, is untouched.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    os.close(handle)
-    temporary = Path(name)
+    temporary = None
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        os.close(handle)
+        temporary = Path(name)
         yield temporary
         temporary.chmod(0o644)
         temporary.replace(path)
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if error.errno in _FULL:
             raise EnvironmentMissingError(
                 f"the disk that holds '{path}' is full: free some space, then go on with --resume"
             ) from error
+        if error.errno in _REFUSED:
+            raise EnvironmentMissingError(f"'{path}' cannot be written: {error}") from error
         raise
     finally:
-        temporary.unlink(missing_ok=True)
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
 
 
 def write_bytes(path: Path, content: bytes) -> None:

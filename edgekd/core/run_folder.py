@@ -64,7 +64,7 @@ def read(run: Path) -> Run:
     if not (run / "recipe.json").is_file():
         raise RecordError(f"'{run}' is not a run's folder: it has no 'recipe.json'")
     accuracies = [
-        records.read(records.Accuracy, path) for path in (run / "accuracy").glob("*.json")
+        records.read(records.Accuracy, path) for path in sorted((run / "accuracy").glob("*.json"))
     ]
     return Run(
         folder=run,
@@ -79,7 +79,8 @@ def read(run: Path) -> Run:
 
 
 def _named(run: Path, part: str, file: str, kind: type[records.R]) -> dict[str, records.R]:
-    found = {path.parent.name: records.read(kind, path) for path in (run / part).glob(f"*/{file}")}
+    paths = sorted((run / part).glob(f"*/{file}"))  # so that equal times have an order, too
+    found = {path.parent.name: records.read(kind, path) for path in paths}
     return dict(sorted(found.items(), key=lambda item: _made_at(item[1])))
 
 

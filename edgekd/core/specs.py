@@ -5,14 +5,13 @@ LEFT. Times are in epochs, learning rates without unit, margins in percentage po
 """
 
 import json
-import tomllib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, model_validator
 
-from edgekd.core import catalogue
+from edgekd.core import catalogue, setting
 from edgekd.core.errors import UsageError, did_you_mean
 
 _SOURCES_WITH_PATHS = ("cifar10", "cifar100", "folder", "pack")
@@ -185,7 +184,10 @@ class Recipe(Spec):
 
 def _is_bare(teacher: Teacher) -> bool:
     """A zoo model without weights; a checkpoint folder or a factory brings its own."""
-    return "/" not in teacher.model and not teacher.model.endswith(".toml")
+    prefix, colon, _ = teacher.model.partition(":")
+    is_factory = bool(colon) and prefix not in {"torchvision", "timm"}
+    is_checkpoint = "/" in teacher.model or Path(teacher.model, "checkpoint.json").exists()
+    return not is_factory and not is_checkpoint
 
 
 def load(name: str, overrides: Sequence[str] = ()) -> Recipe:
@@ -201,7 +203,7 @@ def load(name: str, overrides: Sequence[str] = ()) -> Recipe:
     if name.endswith(".toml"):
         _anchor_paths(tree, Path(name).parent)
     for override in overrides:
-        _override(tree, override)
+        setting.apply(tree, override)
     return parse(tree, name)
 
 
@@ -256,44 +258,6 @@ def _anchor_paths(tree: dict[str, Any], folder: Path) -> None:
         kind, colon, place = data["source"].partition(":")
         if colon and kind in _SOURCES_WITH_PATHS:
             data["source"] = f"{kind}:{folder / place}"
-
-
-def _override(tree: dict[str, Any], text: str) -> None:
-    key, equals, raw = text.partition("=")
-    steps = key.split(".")
-    if not equals or not all(steps):
-        raise UsageError(f"--set takes KEY=VALUE, as in stages.0.epochs=20, but is '{text}'")
-    node: Any = tree
-    for step in steps[:-1]:
-        node = _child(node, step, text)
-    if isinstance(node, list):
-        node[_index(node, steps[-1], text)] = _value(raw)
-    elif isinstance(node, dict):
-        node[steps[-1]] = _value(raw)
-    else:
-        raise UsageError(f"--set {text}: '{steps[-2]}' has no parts")
-
-
-def _child(node: Any, step: str, text: str) -> Any:
-    if isinstance(node, list):
-        return node[_index(node, step, text)]
-    if isinstance(node, dict):
-        return node.setdefault(step, {})
-    raise UsageError(f"--set {text}: '{step}' lies below a plain value")
-
-
-def _index(node: list[Any], step: str, text: str) -> int:
-    if not step.isdigit() or int(step) >= len(node):
-        raise UsageError(f"--set {text}: expected a number below {len(node)}, found '{step}'")
-    return int(step)
-
-
-def _value(raw: str) -> Any:
-    """Read a TOML value; what is none, such as a path, is a string."""
-    try:
-        return tomllib.loads(f"value = {raw}")["value"]
-    except tomllib.TOMLDecodeError:
-        return raw
 
 
 def _explain(error: ValidationError, kind: type[Spec]) -> list[str]:

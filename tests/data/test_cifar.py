@@ -202,7 +202,7 @@ def test_a_label_beyond_64_bits_is_refused(tmp_path: Path, pixels_nhwc: Pixels) 
 @given(content=st.binary(max_size=64), copies=st.integers(0, 97))
 @example(content=bytes(3073), copies=1)
 @example(content=b"\xff" * 3073, copies=1)
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 def test_binary_noise_is_a_data_error_or_a_set_of_its_length(
     tmp_path: Path, content: bytes, copies: int
 ) -> None:

@@ -1,5 +1,5 @@
 import numpy as np
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgekd.data.draw import draw
@@ -27,6 +27,7 @@ def test_another_generator_draws_other_images_of_the_same_classes() -> None:
     assert np.bincount(labels_n[one]).tolist() == np.bincount(labels_n[two]).tolist()
 
 
+@settings(deadline=None)
 @given(st.data(), st.lists(st.integers(0, 5), min_size=1, max_size=60), st.integers(0, 1))
 def test_a_draw_is_exact_ascending_without_repeats_and_fair(
     data: st.DataObject, labels: list[int], least: int

@@ -102,7 +102,7 @@ def test_a_single_array_and_a_missing_file_are_refused(tmp_path: Path) -> None:
 @example(content=b"")
 @example(content=b"PK\x05\x06" + bytes(18))
 @example(content=b"\x93NUMPY\x01\x00\xff\xff")
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 def test_noise_is_a_data_error_and_nothing_else(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "noise.npz"
     path.write_bytes(content)

@@ -108,7 +108,7 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 @example(content=b"\x80\x02cnumpy\nndarray\n.")  # a name by itself
 @example(content=b"\x80\x02cnumpy\nndarray\n)\x81N}b.")
 @example(content=b"\x80\x02cnumpy\nndarray\n)R(K\x01K\x02tb.")
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 def test_noise_is_a_data_error_and_nothing_else(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "noise"
     path.write_bytes(content)
@@ -117,7 +117,7 @@ def test_noise_is_a_data_error_and_nothing_else(tmp_path: Path, content: bytes) 
 
 
 @given(position=st.integers(0, 10**6), value=st.integers(0, 255), length=st.integers(0, 10**6))
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 def test_a_damaged_file_is_a_data_error_and_nothing_else(
     tmp_path: Path, published: Published, position: int, value: int, length: int
 ) -> None:
