@@ -8,7 +8,6 @@ from edgekd.report import svg, words
 from edgekd.report.svg import WIDE, Axis, Chart, Drawing, Frame
 
 _BOTTOM_PX = 50  # for an axis and its label
-_PAD_PX = 12
 
 
 @dataclass(frozen=True)
@@ -34,6 +33,14 @@ class Bar:
 
 
 @dataclass(frozen=True)
+class Layout:
+    """How rows are laid out."""
+
+    width: int  # px
+    path: tuple[float, ...] = ()  # a value in each row, to be joined by a line
+
+
+@dataclass(frozen=True)
 class Row:
     """What stands around a row of marks."""
 
@@ -50,6 +57,7 @@ def svg_intervals(
     width: int = WIDE,
     low: float | None = None,
     high: float | None = None,
+    joined: bool = False,
 ) -> str:
     """Draw estimates with their confidence intervals, a row each.
 
@@ -60,6 +68,7 @@ def svg_intervals(
         width: px.
         low: of the axis; None: as low as the lowest interval.
         high: of the axis; None: as high as the highest. What lies beyond is drawn as an arrow.
+        joined: a line leads from each estimate to the next.
     """
     ends = [end for mark in marks for end in (mark.interval.low, mark.interval.high)]
     ends += [mark.limit for mark in marks if mark.limit is not None]
@@ -74,10 +83,17 @@ def svg_intervals(
         for mark in marks
     ]
 
+    reach = 11 if width < svg.SLIM else 15  # px; the strokes of a limit meet on wide screens
+
     def draw(drawing: Drawing, axis: Axis, y: float, place: int) -> None:
+        limit = marks[place].limit
+        if limit is not None and axis.scale.holds(limit):
+            x = axis.scale.at(limit)
+            drawing.line(x, y - reach, x, y + reach, "limit")
         _draw_interval(drawing, axis, y, marks[place], rows[place].tip)
 
-    return _rows(chart, rows, (least, most), label, width, draw)
+    path = [mark.interval.value for mark in marks] if joined else []
+    return _rows(chart, rows, (least, most), label, draw, Layout(width, tuple(path)))
 
 
 def svg_bars(chart: Chart, bars: Sequence[Bar], label: str, *, width: int = WIDE) -> str:
@@ -91,7 +107,7 @@ def svg_bars(chart: Chart, bars: Sequence[Bar], label: str, *, width: int = WIDE
             rows[place].tip,
         )  # fmt: skip
 
-    return _rows(chart, rows, (0.0, max(bar.value for bar in bars)), label, width, draw)
+    return _rows(chart, rows, (0.0, max(bar.value for bar in bars)), label, draw, Layout(width))
 
 
 def svg_latency(
@@ -121,7 +137,7 @@ def svg_latency(
         drawing.mark(at(timing.p50_ms.value), y, series[place], rows[place].tip)
 
     most = max((timing.p99_ms or timing.p90_ms).value for timing in timings)
-    return _rows(chart, rows, (0.0, most), "latency (ms)", width, draw)
+    return _rows(chart, rows, (0.0, most), "latency (ms)", draw, Layout(width))
 
 
 def svg_pairs(
@@ -153,7 +169,7 @@ def svg_pairs(
         drawing.mark(axis.scale.at(after), y, series[1], rows[place].tip)
 
     values = [value for _, before, after in pairs for value in (before, after)]
-    return _rows(chart, rows, (min(values), max(values)), label, width, draw)
+    return _rows(chart, rows, (min(values), max(values)), label, draw, Layout(width))
 
 
 def _rows(
@@ -161,29 +177,27 @@ def _rows(
     rows: Sequence[Row],
     ends: tuple[float, float],
     label: str,
-    width: int,
     draw: Callable[[Drawing, Axis, float, int], None],
+    layout: Layout,
 ) -> str:
     """Lay out rows above one axis, and let ``draw`` put the marks on each."""
-    slim = width < svg.SLIM
-    row_px = 46 if slim else 30
+    width, slim = layout.width, layout.width < svg.SLIM
+    row_px, middle_px = (46, 32) if slim else (30, 15)
     names_px = 0 if slim else min(0.32 * width, max(svg.text_px(row.name) for row in rows))
     values_px = 0 if slim else max(svg.text_px(row.value) for row in rows)
-    frame = Frame(
-        left=names_px + (18 if slim else 2 * _PAD_PX),
-        right=width - values_px - (18 if slim else 2 * _PAD_PX),
-        top=8,
-        bottom=8 + len(rows) * row_px,
-    )
+    pad = 18 if slim else 24
+    frame = Frame(names_px + pad, width - values_px - pad, 8, 8 + len(rows) * row_px)
     drawing = Drawing(chart, width, frame.bottom + _BOTTOM_PX)
     axis = svg.axis(ends, frame.left, frame.right, label, 4 if slim else 6)
     svg.draw_x_axis(drawing, frame, axis)
-    for place, row in enumerate(rows):
-        top = frame.top + place * row_px
-        y = top + (32 if slim else row_px / 2)
+    ys = [frame.top + place * row_px + middle_px for place in range(len(rows))]
+    if layout.path:
+        at = axis.scale.at
+        drawing.path([(at(x), y) for x, y in zip(layout.path, ys, strict=True)], "joint")
+    for place, (row, y) in enumerate(zip(rows, ys, strict=True)):
         if slim:
-            drawing.text(0, top + 15, svg.fit(row.name, width * 0.55), "name")
-            drawing.text(width, top + 15, row.value, "value", "end")
+            drawing.text(0, y - 17, svg.fit(row.name, 0.55 * width), "name")
+            drawing.text(width, y - 17, row.value, "value", "end")
         else:
             drawing.text(names_px, y + 4.5, svg.fit(row.name, names_px), "name", "end")
             drawing.text(width, y + 4.5, row.value, "value", "end")
@@ -192,9 +206,6 @@ def _rows(
 
 
 def _draw_interval(drawing: Drawing, axis: Axis, y: float, mark: Mark, tip: str) -> None:
-    if mark.limit is not None and axis.scale.holds(mark.limit):
-        x = axis.scale.at(mark.limit)
-        drawing.line(x, y - 12, x, y + 12, "limit")
     value = mark.interval.value
     if not axis.scale.holds(value):
         beyond = value > axis.scale.high

@@ -190,8 +190,13 @@ def _speed_sentence(run: Run, item: Latency) -> str:
     if item.macs_ratio is not None:
         head += f"{words.share(item.macs_ratio)} of the MACs, "
         head += "and" if ratio.high < 1 else "but"
-    measured = f"latency is {words.fixed(ratio.value, 2)}x {words.bounds(ratio, 2)} {whose}"
+    measured = f"latency is {_times(ratio)} {whose}"
     return f"{head.removesuffix(' ')} {measured}: {_what_it_bought(run, item, ratio)}."
+
+
+def _times(ratio: Interval) -> str:
+    digits = words.digits_apart([ratio], least=2)
+    return f"{words.fixed(ratio.value, digits)}x {words.bounds(ratio, digits)}"
 
 
 def _what_it_bought(run: Run, item: Latency, ratio: Interval) -> str:

@@ -65,6 +65,7 @@ def html(run: Run) -> str:
         state=state or "none",
         word=words.STATE_WORDS[state].capitalize() if state else _NOT_JUDGED,
         summary=_summary(run),
+        reasons=_reasons(run),
         cards=_cards(run),
         doubts=facts.doubts(run),
         sections=sections,
@@ -118,6 +119,12 @@ def _summary(run: Run) -> str:
     return f"Of {words.count(len(deciding), 'finding')}, {words.listing(parts)}."
 
 
+def _reasons(run: Run) -> list[str]:
+    """Return what stands in the way of a pass."""
+    findings = run.verdict.findings if run.verdict else ()
+    return [f.message for f in findings if f.state != "passed" and not f.informative]
+
+
 def _cards(run: Run) -> list[Card]:
     series = looks.series(run)
     return [
@@ -148,4 +155,6 @@ def _figures(student: facts.Student) -> list[Figure]:
 
 
 def _interval(name: str, interval: Interval, unit: str) -> Figure:
-    return Figure(name, words.fixed(interval.value, 2) + unit, words.bounds(interval, 2))
+    digits = words.digits_apart([interval], least=2)
+    value = words.fixed(interval.value, digits)
+    return Figure(name, value + unit, words.bounds(interval, digits))

@@ -13,11 +13,12 @@ from edgekd.core.records import Interval, Timing
 from edgekd.report import svg, words
 from edgekd.report.svg import NARROW, WIDE, Chart, Drawing, Frame, Scale
 
-_LEFT_PX, _BOTTOM_PX, _TOP_PX, _RIGHT_PX = 46, 50, 34, 14
+_LEFT_PX, _BOTTOM_PX, _TOP_PX, _RIGHT_PX = 44, 50, 32, 14
 _PANEL_PX = 250  # height of a small chart
 _BINS = 36
 _LABEL_PX = 16  # least distance between two labels
 _TURNED_FROM_PX = 40  # columns below it have their names turned
+_CELL_PX = 44.0
 _NUMBER_FROM_PX = 22  # cells below it show no number
 
 
@@ -47,7 +48,7 @@ def svg_tradeoff(chart: Chart, points: Sequence[Point], *, width: int = WIDE) ->
     frame = Frame(_LEFT_PX, width - _RIGHT_PX, _TOP_PX, height - _BOTTOM_PX)
     drawing = Drawing(chart, width, height)
     most = max(point.latency_ms.high for point in points)
-    x_axis = svg.axis((0.0, most * 1.05), frame.left, frame.right, "latency, p50 (ms)")
+    x_axis = svg.tight_axis(0.0, most * 1.08, frame.left, frame.right, "latency, p50 (ms)")
     ends = [end for p in points for end in (p.top1_percent.low, p.top1_percent.high)]
     y_axis = svg.axis(ends, frame.bottom, frame.top, "top-1 accuracy (%)")
     svg.draw_x_axis(drawing, frame, x_axis)
@@ -89,14 +90,13 @@ def svg_histogram(
     drawing = Drawing(chart, width, _PANEL_PX)
     p50, tail = timing.p50_ms.value, timing.p99_ms or timing.p90_ms
     end = min(float(samples_ms.max()), tail.value + max(tail.value - p50, 0.01 * p50))
-    x_axis = svg.axis(
-        (float(samples_ms.min()), end), frame.left, frame.right, "latency (ms)", count=4
-    )
+    start = float(samples_ms.min())
+    x_axis = svg.tight_axis(start, end, frame.left, frame.right, "latency (ms)")
     edges = np.linspace(x_axis.scale.low, x_axis.scale.high, _BINS + 1)
     counts = np.histogram(samples_ms, edges)[0]
     y_axis = svg.axis((0.0, float(counts.max())), frame.bottom, frame.top, "inferences", count=4)
     svg.draw_x_axis(drawing, frame, x_axis)
-    svg.draw_y_axis(drawing, frame, y_axis)
+    svg.draw_y_axis(drawing, frame, y_axis, label_y=frame.top - 12)
     for low, high, count in zip(edges[:-1], edges[1:], counts, strict=True):
         x, top = x_axis.scale.at(low), y_axis.scale.at(count)
         drawing.rect(
@@ -129,9 +129,14 @@ def svg_lines(
         from_zero: the y axis begins at 0.
         marked: an x to be marked, and what it is called.
     """
-    names_px = max(svg.text_px(curve.name) for curve in curves) if len(curves) > 1 else 0
-    right = width - _RIGHT_PX - (names_px + 4 if names_px else 0)
-    frame = Frame(_LEFT_PX + 6, right, _TOP_PX + (14 if marked else 0), _PANEL_PX - _BOTTOM_PX)
+    named = len(curves) > 1
+    names_px = max(svg.text_px(curve.name) for curve in curves) + 6 if named else 0
+    frame = Frame(
+        left=_LEFT_PX + 4,
+        right=width - _RIGHT_PX - names_px,
+        top=_TOP_PX + (16 if marked else 0),
+        bottom=_PANEL_PX - _BOTTOM_PX,
+    )
     drawing = Drawing(chart, width, _PANEL_PX)
     xs = [x for curve in curves for x in curve.xs]
     ys = [y for curve in curves for y in curve.ys] + ([0.0] if from_zero else [])
@@ -140,23 +145,12 @@ def svg_lines(
     svg.draw_x_axis(drawing, frame, x_axis)
     svg.draw_y_axis(drawing, frame, y_axis)
     if marked:
-        x = x_axis.scale.at(marked[0])
-        drawing.line(x, frame.top - 4, x, frame.bottom, "limit")
-        at_right = x > (frame.left + frame.right) / 2
-        drawing.text(x, frame.top - 8, marked[1], "tick", "end" if at_right else "")
+        _draw_marked(drawing, frame, x_axis.scale, marked)
     for curve in curves:
-        points = [
-            (x_axis.scale.at(x), y_axis.scale.at(y))
-            for x, y in zip(curve.xs, curve.ys, strict=True)
-        ]
-        if len(points) > 1:
-            drawing.path(points, f"curve s{curve.series}")
-        else:
-            drawing.mark(*points[0], curve.series)
-    if names_px:
-        ends = [y_axis.scale.at(curve.ys[-1]) for curve in curves]
-        for curve, y in zip(curves, spread(ends, _LABEL_PX, frame), strict=True):
-            drawing.text(frame.right + 6, y + 4, curve.name, f"ink s{curve.series}")
+        _draw_curve(drawing, x_axis.scale, y_axis.scale, curve)
+    ends = [y_axis.scale.at(curve.ys[-1]) for curve in curves] if named else []
+    for curve, y in zip(curves, spread(ends, _LABEL_PX, frame), strict=False):
+        drawing.text(frame.right + 6, y + 4, curve.name, f"ink s{curve.series}")
     return drawing.render()
 
 
@@ -171,31 +165,24 @@ def svg_confusion(
         names: of the classes, [K].
         width: px.
     """
-    longest = min(96.0, max(svg.text_px(name) for name in names))
-    left = longest + 34
-    cell = min(44.0, (width - left - 2) / len(names))
-    turned = cell < max(_TURNED_FROM_PX, longest)
-    bottom = (longest if turned else svg.LINE_PX) + 40
+    names_px = min(96.0, max(svg.text_px(name) for name in names))
+    left = names_px + 34
+    cell = min(_CELL_PX, (width - left - 2) / len(names))
+    turned = cell < max(_TURNED_FROM_PX, names_px)
     frame = Frame(left, left + cell * len(names), 6, 6 + cell * len(names))
-    drawing = Drawing(chart, width, frame.bottom + bottom)
+    height = frame.bottom + (names_px if turned else svg.LINE_PX) + 40
+    drawing = Drawing(chart, width, height)
     most = max(1, int(np.abs(change_kk).max()))
     for row, label in enumerate(names):
-        y = frame.top + (row + 0.5) * cell
-        drawing.text(left - 8, y + 4, svg.fit(label, longest), "tick", "end")
         for column, predicted in enumerate(names):
-            tip = f"{label} taken for {predicted}: {int(change_kk[row, column]):+d} images"
-            tip = tip.replace("taken for", "recognised as") if row == column else tip
+            verb = "recognised as" if row == column else "taken for"
+            change = int(change_kk[row, column])
+            tip = f"{label} {verb} {predicted}: {change:+d} images"
             corner = (frame.left + column * cell, frame.top + row * cell)
-            _draw_cell(drawing, corner, cell, int(change_kk[row, column]), (most, tip))
-    for column, name in enumerate(names):
-        x = frame.left + (column + 0.5) * cell
-        shown = svg.fit(name, longest)
-        if turned:
-            drawing.upwards(x + 4, frame.bottom + 8, shown, "tick", "end")
-        else:
-            drawing.text(x, frame.bottom + 16, shown, "tick", "middle")
+            _draw_cell(drawing, corner, cell, (change, most), tip)
+    _draw_class_names(drawing, frame, names, names_px, turned=turned)
     middle = (frame.left + frame.right) / 2
-    drawing.text(middle, frame.bottom + bottom - 12, "predicted class (images)", "label", "middle")
+    drawing.text(middle, height - 12, "predicted class (images)", "label", "middle")
     drawing.upwards(12, (frame.top + frame.bottom) / 2, "label (class)", "label", "middle")
     return drawing.render()
 
@@ -226,7 +213,7 @@ def _whole_axis(xs: Sequence[float], frame: Frame, label: str) -> svg.Axis:
     low, high = min(xs), max(xs)
     if low == high:
         low, high = low - 1, high + 1
-    ticks = [tick for tick in svg.nice_ticks(low, high, 5) if tick == int(tick)]
+    ticks = [tick for tick in svg.nice_ticks(low, high, 6) if tick == int(tick)]
     shown = tuple(tick for tick in ticks if low <= tick <= high)
     return svg.Axis(Scale(low, high, frame.left, frame.right), shown or (low, high), label)
 
@@ -261,30 +248,54 @@ def _draw_names(
 
 
 def _draw_quantiles(drawing: Drawing, frame: Frame, scale: Scale, timing: Timing) -> None:
-    """Mark p50, p90 and p99, their names on three lines so that near ones stay legible."""
+    """Mark p50, p90 and p99, the first on top, so that no line crosses a name."""
     quantiles = [("p50", timing.p50_ms), ("p90", timing.p90_ms), ("p99", timing.p99_ms)]
     digits = words.digits_for([timing.p50_ms.value]) + 1
     for line, (name, interval) in enumerate(quantiles):
         if interval is None:
             continue
-        x, y = scale.at(interval.value), 14 + 14 * (2 - line)
-        drawing.line(x, y + 4, x, frame.bottom, "limit")
-        at_right = x > (frame.left + frame.right) / 2
+        x, y = scale.at(interval.value), 12 + 14 * line
+        drawing.line(x, y + 4, x, frame.bottom, "quantile")
         text = f"{name} {words.fixed(interval.value, digits)}"
-        drawing.text(x, y, text, "value", "end" if at_right else "")
+        fits = x + svg.text_px(text) <= frame.right + _RIGHT_PX
+        drawing.text(x + 3 if fits else x - 3, y, text, "value", "" if fits else "end")
+
+
+def _draw_marked(drawing: Drawing, frame: Frame, scale: Scale, marked: tuple[float, str]) -> None:
+    x = scale.at(marked[0])
+    drawing.line(x, frame.top - 4, x, frame.bottom, "quantile")
+    at_right = x > (frame.left + frame.right) / 2
+    drawing.text(x, frame.top - 8, marked[1], "tick", "end" if at_right else "")
+
+
+def _draw_curve(drawing: Drawing, x_scale: Scale, y_scale: Scale, curve: Curve) -> None:
+    points = [(x_scale.at(x), y_scale.at(y)) for x, y in zip(curve.xs, curve.ys, strict=True)]
+    if len(points) > 1:
+        drawing.path(points, f"curve s{curve.series}")
+    else:
+        drawing.mark(*points[0], curve.series)
+
+
+def _draw_class_names(
+    drawing: Drawing, frame: Frame, names: Sequence[str], names_px: float, *, turned: bool
+) -> None:
+    cell = (frame.right - frame.left) / len(names)
+    for place, name in enumerate(names):
+        shown, offset = svg.fit(name, names_px), (place + 0.5) * cell
+        drawing.text(frame.left - 8, frame.top + offset + 4, shown, "tick", "end")
+        if turned:
+            drawing.upwards(frame.left + offset + 4, frame.bottom + 8, shown, "tick", "end")
+        else:
+            drawing.text(frame.left + offset, frame.bottom + 16, shown, "tick", "middle")
 
 
 def _draw_cell(
-    drawing: Drawing,
-    corner: tuple[float, float],
-    cell: float,
-    change: int,
-    scale: tuple[int, str],
+    drawing: Drawing, corner: tuple[float, float], cell: float, change: tuple[int, int], tip: str
 ) -> None:
-    most, tip = scale
-    x, y = corner
-    strength = min(4, 1 + 4 * abs(change) // (most + 1)) if change else 0
-    look = f"cell {'more' if change > 0 else 'less'}{strength}" if change else "cell"
+    """Draw a change against the largest one, in four strengths."""
+    (more, most), (x, y) = change, corner
+    strength = min(4, 1 + 4 * abs(more) // (most + 1)) if more else 0
+    look = f"cell {'more' if more > 0 else 'less'}{strength}" if more else "cell"
     drawing.rect(x + 1, y + 1, cell - 2, cell - 2, look, tip)
-    if change and cell >= _NUMBER_FROM_PX:
-        drawing.text(x + cell / 2, y + cell / 2 + 4, f"{change:+d}", f"count n{strength}", "middle")
+    if more and cell >= _NUMBER_FROM_PX:
+        drawing.text(x + cell / 2, y + cell / 2 + 4, f"{more:+d}", f"count n{strength}", "middle")

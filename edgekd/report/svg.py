@@ -90,6 +90,14 @@ def axis(values: Sequence[float], start: float, end: float, label: str, count: i
     return Axis(Scale(ticks[0], ticks[-1], start, end), ticks, label)
 
 
+def tight_axis(low: float, high: float, start: float, end: float, label: str) -> Axis:
+    """Return an axis that ends where it is told to, with round values in between."""
+    if high <= low:
+        return axis((low, high), start, end, label)
+    ticks = tuple(tick for tick in nice_ticks(low, high, 6) if low <= tick <= high)
+    return Axis(Scale(low, high, start, end), ticks or (low, high), label)
+
+
 def tick_texts(ticks: Sequence[float]) -> list[str]:
     """Return the ticks with as many decimals as tell them apart."""
     step = min((b - a for a, b in itertools.pairwise(ticks)), default=1.0)
@@ -205,13 +213,13 @@ def draw_x_axis(drawing: Drawing, frame: Frame, axis: Axis) -> None:
     drawing.text(middle, frame.bottom + 2.3 * LINE_PX, axis.label, "label", "middle")
 
 
-def draw_y_axis(drawing: Drawing, frame: Frame, axis: Axis) -> None:
+def draw_y_axis(drawing: Drawing, frame: Frame, axis: Axis, label_y: float = 14) -> None:
     """Draw horizontal grid lines, their values left of the frame, and the label above it."""
     for tick, text in zip(axis.ticks, tick_texts(axis.ticks), strict=True):
         y = axis.scale.at(tick)
         drawing.line(frame.left, y, frame.right, y, "grid")
         drawing.text(frame.left - 8, y + 4, text, "tick", "end")
-    drawing.text(max(0.0, frame.left - 36), frame.top - 12, axis.label, "label")
+    drawing.text(0, label_y, axis.label, "label")
 
 
 def fit(text: str, px: float) -> str:

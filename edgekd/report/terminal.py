@@ -6,7 +6,7 @@ from rich.table import Table
 from rich.text import Text
 
 from edgekd.core.records import State
-from edgekd.core.run_folder import Run
+from edgekd.core.run_folder import REFERENCE, Run
 from edgekd.report import facts, words
 
 _STYLES: dict[State, str] = {
@@ -36,7 +36,7 @@ def ladder_table(run: Run) -> RenderableType:
     table = _table("Stage ladder" + _images(run))
     sure = words.confidence([rung.accuracy for rung in rungs])
     table.add_column("stage", overflow="fold")
-    for name in (f"top-1 % [{sure}]", "drop pp [same]", "M MACs", "MiB"):
+    for name in (f"top-1 % [{sure}]", f"drop pp [{sure}]", "M MACs", "MiB"):
         table.add_column(name, justify="right", no_wrap=True)
     macs_digits = min(2, words.digits_for(rung.macs / _MILLION for rung in rungs))
     size_digits = min(2, words.digits_for(rung.bytes / _MIB for rung in rungs))
@@ -64,9 +64,11 @@ def latency_table(run: Run) -> RenderableType:
     )
     sure = words.confidence([item.timing.p50_ms for item in measured])
     table.add_column("artifact", overflow="fold")
-    for name in (f"p50 ms [{sure}]", "p90", "p99", "x first", "MACs"):
+    whose = "x teacher" if measured[0].timing.subject == REFERENCE else "x first"
+    for name in (f"p50 ms [{sure}]", "p90", "p99", whose, "MACs"):
         table.add_column(name, justify="right", no_wrap=True)
-    digits = words.digits_for(item.timing.p50_ms.value for item in measured)
+    p50s = [item.timing.p50_ms for item in measured]
+    digits = words.digits_apart(p50s, words.digits_for(p50.value for p50 in p50s))
     for item in measured:
         timing = item.timing
         ratio = timing.ratio_to_first

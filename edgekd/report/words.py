@@ -15,6 +15,7 @@ RULE_WORDS = {
     "size_ratio": "size ratio",
 }
 _SIGNIFICANT = 3
+_MOST_DIGITS = 4
 _KIB, _MIB = 2**10, 2**20
 _MINUTE_S, _HOUR_S = 60, 3600
 
@@ -30,7 +31,9 @@ def bounds(interval: Interval, digits: int) -> str:
 
 
 def estimate(interval: Interval, digits: int) -> str:
-    """Return "97.08 [95.57, 98.09]"."""
+    """Return "97.08 [95.57, 98.09]", or the value alone if it is exact."""
+    if interval.low == interval.high:
+        return fixed(interval.value, digits)
     return f"{fixed(interval.value, digits)} {bounds(interval, digits)}"
 
 
@@ -45,9 +48,18 @@ def digits_for(values: Iterable[float]) -> int:
     sizes = [abs(value) for value in values if value]
     least = min(sizes, default=1.0)
     digits = 0
-    while least < 10 ** (_SIGNIFICANT - 1) and digits < _SIGNIFICANT + 1:
+    while least < 10 ** (_SIGNIFICANT - 1) and digits < _MOST_DIGITS:
         least *= 10
         digits += 1
+    return digits
+
+
+def digits_apart(intervals: Iterable[Interval], least: int) -> int:
+    """Return how many decimals tell both ends of every interval apart, at least and at most 4."""
+    digits = least
+    for interval in intervals:
+        while digits < _MOST_DIGITS and _looks_exact(interval, digits):
+            digits += 1
     return digits
 
 
@@ -100,3 +112,8 @@ def short(sha256: str) -> str:
 def listing(parts: list[str]) -> str:
     """Return "a", "a and b" or "a, b and c"."""
     return " and ".join([", ".join(parts[:-1]), parts[-1]] if len(parts) > 1 else parts)
+
+
+def _looks_exact(interval: Interval, digits: int) -> bool:
+    ends = fixed(interval.low, digits), fixed(interval.high, digits)
+    return interval.low < interval.high and ends[0] == ends[1]

@@ -61,17 +61,17 @@ def _accuracy_figure(run: Run, rungs: Sequence[Rung]) -> Figure:
     chart = Chart("ladder-top1", title, told)
 
     def draw(width: int) -> str:
-        return charts.svg_intervals(chart, marks, "top-1 accuracy (%)", width=width)
+        return charts.svg_intervals(chart, marks, "top-1 accuracy (%)", width=width, joined=True)
 
     return blocks.both_widths(title, f"Lines are {sure} confidence intervals (Wilson).", draw)
 
 
 def _drop_figure(run: Run, rungs: Sequence[Rung]) -> Figure:
-    series, limit = looks.series(run), _margin(run)
+    series, (limit, judged) = looks.series(run), _margin(run)
     marks = [
         charts.Mark(
             rung.name, rung.drop_pp, series.get(rung.name, looks.STEP),
-            limit=limit if rung.name in run.artifacts else None,
+            limit=limit if rung.name in judged else None,
         )
         for rung in rungs
         if rung.drop_pp is not None
@@ -84,7 +84,7 @@ def _drop_figure(run: Run, rungs: Sequence[Rung]) -> Figure:
         f"Lines are {words.confidence([m.interval for m in marks])} intervals, paired (Tango)."
     )
     caption += " An arrow lies beyond the axis." if _is_beyond(marks, high) else ""
-    caption += "" if limit is None else f" Red strokes are the gate's margin, {limit:g} pp."
+    caption += "" if limit is None else f" The dashed strokes are the gate's margin, {limit:g} pp."
 
     def draw(width: int) -> str:
         label = "top-1 drop (pp), right is worse"
@@ -93,14 +93,13 @@ def _drop_figure(run: Run, rungs: Sequence[Rung]) -> Figure:
     return blocks.both_widths(title, caption, draw)
 
 
-def _margin(run: Run) -> float | None:
-    """Return the gate's margin if all its accuracy rules have the same."""
-    found = (
-        {finding.limit for finding in run.verdict.findings if finding.unit == "pp"}
-        if (run.verdict)
-        else set()
-    )
-    return found.pop() if len(found) == 1 else None
+def _margin(run: Run) -> tuple[float | None, set[str]]:
+    """Return the gate's margin, and for which files, if all its accuracy rules have the same."""
+    findings = [f for f in (run.verdict.findings if run.verdict else ()) if f.unit == "pp"]
+    limits = {finding.limit for finding in findings}
+    if len(limits) != 1:
+        return None, set()
+    return limits.pop(), {finding.artifact for finding in findings}
 
 
 def _highest(run: Run, marks: Sequence[charts.Mark]) -> float | None:

@@ -10,7 +10,7 @@ from edgekd.core.errors import RecordError
 from edgekd.core.records import Measurement, Timing
 from edgekd.core.run_folder import Run
 from edgekd.report import blocks, charts, facts, looks, plots, words
-from edgekd.report.blocks import Block, Cell, Column, Figure, Note, Panels, Section, Table
+from edgekd.report.blocks import Block, Cell, Column, Figure, Folded, Note, Panels, Section, Table
 from edgekd.report.svg import Chart
 
 _NONE = "Latency was not measured in this run yet."
@@ -21,9 +21,13 @@ _COLUMNS = (
     Column("p99 (ms)", numeric=True),
     Column("Ratio to the first", numeric=True),
     Column("MACs left", numeric=True),
-    Column("First run (ms)", numeric=True),
+)
+_MORE_COLUMNS = (
+    Column("Artifact"),
     Column("Loading (ms)", numeric=True),
-    Column("Memory (MiB)", numeric=True),
+    Column("First inference (ms)", numeric=True),
+    Column("Peak memory (MiB)", numeric=True),
+    Column("Drift, last third to first", numeric=True),
 )
 
 
@@ -40,6 +44,7 @@ def section(run: Run) -> Section:
         found.append(Note(f"The single samples cannot be shown: {error}.", "inconclusive"))
     else:
         found.append(_histograms(run, measured, samples))
+    found.append(_more(measured))
     return Section("latency", "Latency", tuple(found))
 
 
@@ -91,7 +96,8 @@ def _overview(run: Run, timings: Sequence[Timing]) -> Figure:
 
 def _table(run: Run, measured: Measurement) -> Table:
     items = facts.latencies(run)
-    digits = words.digits_for(item.timing.p50_ms.value for item in items)
+    p50s = [item.timing.p50_ms for item in items]
+    digits = words.digits_apart(p50s, words.digits_for(p50.value for p50 in p50s))
     sure = words.confidence([item.timing.p50_ms for item in items])
     caption = (
         f"{measured.engine}, batch {measured.batch}, {words.count(measured.threads, 'thread')}, "
@@ -110,14 +116,31 @@ def _row(item: facts.Latency, digits: int) -> tuple[Cell, ...]:
         blocks.number(
             words.fixed(p99.value, digits) if p99 else "too few runs", p99.value if p99 else None
         ),
-        blocks.number(words.estimate(ratio, 2) if ratio else "", ratio.value if ratio else None),
+        blocks.number(
+            words.estimate(ratio, words.digits_apart([ratio], 2)) if ratio else "",
+            ratio.value if ratio else None,
+        ),
         blocks.number(
             "" if item.macs_ratio is None else words.share(item.macs_ratio), item.macs_ratio
         ),
-        blocks.number(words.fixed(timing.cold_ms, 1), timing.cold_ms),
-        blocks.number(words.fixed(timing.load_ms, 1), timing.load_ms),
-        blocks.number(words.fixed(timing.peak_memory_mib, 1), timing.peak_memory_mib),
     )
+
+
+def _more(measured: Measurement) -> Folded:
+    rows = tuple(
+        (
+            Cell(timing.subject),
+            blocks.number(words.fixed(timing.load_ms, 1), timing.load_ms),
+            blocks.number(words.fixed(timing.cold_ms, 1), timing.cold_ms),
+            blocks.number(words.fixed(timing.peak_memory_mib, 1), timing.peak_memory_mib),
+            blocks.number(
+                f"{words.signed(100 * (timing.drift_ratio - 1), 1)} %", timing.drift_ratio
+            ),
+        )
+        for timing in measured.timings
+    )
+    table = Table("Beside the steady state.", _MORE_COLUMNS, rows)
+    return Folded("Loading, first inference, memory and drift", (table,))
 
 
 def _samples(run: Run, measured: Measurement) -> dict[str, NDArray[np.float64]]:

@@ -17,10 +17,10 @@ _COLUMNS = (
     Column("Limit", numeric=True),
     Column("State"),
 )
-_UNITS = {"pp": "pp", "ratio": "x"}
+_UNITS = {"pp": " pp", "ratio": "x"}
 _AXES = {
-    "pp": "top-1 drop (pp); limits in red",
-    "ratio": "student / teacher (ratio); limits in red",
+    "pp": "top-1 drop (pp); limits dashed",
+    "ratio": "student / teacher (ratio); limits dashed",
 }
 
 
@@ -31,17 +31,11 @@ def section(run: Run) -> Section:
         return Section("rules", "Rules", (note,))
     findings = facts.sort_findings(run.verdict.findings)
     found: list[Block] = [_table(findings)]
-    found += [Note(finding.message, finding.state) for finding in findings if _speaks(finding)]
     for unit in ("pp", "ratio"):
         chosen = [finding for finding in findings if finding.unit == unit and finding.measured]
         if chosen:
             found.append(_figure(run, unit, chosen))
     return Section("rules", "Rules", tuple(found))
-
-
-def _speaks(finding: Finding) -> bool:
-    """Say whether a finding's message is worth its own line beside the table."""
-    return finding.state != "passed"
 
 
 def _table(findings: Sequence[Finding]) -> Table:
@@ -55,16 +49,16 @@ def _row(finding: Finding) -> tuple[Cell, ...]:
     name = words.RULE_WORDS.get(finding.rule, finding.rule)
     name += " (informative)" if finding.informative else ""
     state = Cell(words.STATE_WORDS[finding.state].capitalize(), tone=finding.state)
-    limit = blocks.number(f"{finding.limit:g} {unit}", finding.limit)
+    limit = blocks.number(f"{finding.limit:g}{unit}", finding.limit)
     if measured is None:
         unknown = [blocks.number("not known", None)] * 3
         return (Cell(name), Cell(finding.artifact), *unknown, limit, state)
-    exact = measured.low == measured.high
+    exact, digits = measured.low == measured.high, words.digits_apart([measured], 2)
     return (
         Cell(name),
         Cell(finding.artifact),
-        blocks.number(f"{words.fixed(measured.value, 2)} {unit}", measured.value),
-        blocks.number("exact" if exact else words.bounds(measured, 2), measured.high),
+        blocks.number(f"{words.fixed(measured.value, digits)}{unit}", measured.value),
+        blocks.number("exact" if exact else words.bounds(measured, digits), measured.high),
         blocks.number("" if exact else f"{100 * measured.confidence:g} %", measured.confidence),
         limit,
         state,
@@ -78,6 +72,7 @@ def _figure(run: Run, unit: str, findings: Sequence[Finding]) -> blocks.Figure:
             name=f"{finding.artifact}: {words.RULE_WORDS.get(finding.rule, finding.rule)}",
             interval=finding.measured,
             series=series.get(finding.artifact, looks.STEP),
+            digits=words.digits_apart([finding.measured], 2),
             limit=finding.limit,
         )
         for finding in findings
@@ -87,7 +82,7 @@ def _figure(run: Run, unit: str, findings: Sequence[Finding]) -> blocks.Figure:
     title = "Drop of accuracy against its limit" if unit == "pp" else "Ratios against their limits"
     chart = Chart(f"rules-{unit}", title, sentences)
     caption = (
-        "The point is the estimate, the line its confidence interval, the red stroke the limit."
+        "The point is the estimate, the line its confidence interval, the dashed stroke the limit."
     )
 
     def draw(width: int) -> str:

@@ -13,7 +13,7 @@ _COLUMNS = (
     Column("INT8 / float layers", numeric=True),
     Column("Calibration"),
     Column("Opset", numeric=True),
-    Column("Relative error", numeric=True),
+    Column("Relative error / tolerance", numeric=True),
     Column("Top-1 agreement", numeric=True),
     Column("Parity"),
 )
@@ -51,7 +51,7 @@ def _table(run: Run) -> Table:
 def _row(name: str, artifact: Artifact) -> tuple[Cell, ...]:
     parity = artifact.parity
     state = words.STATE_WORDS[parity.state].capitalize()
-    error = f"{parity.relative_error:.2g} of {parity.tolerance:.2g}"
+    error = f"{parity.relative_error:.2g} / {parity.tolerance:.2g}"
     agreement = f"{100 * parity.top1_agreement_ratio:.1f} % of {parity.images}"
     return (
         Cell(name),

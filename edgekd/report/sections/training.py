@@ -24,7 +24,7 @@ def section(run: Run) -> Section:
 
 def _stage(slug: str, name: str, training: Training) -> list[Block]:
     epochs = training.epochs
-    notes = [Note(note, "quiet") for note in training.notes]
+    notes = [Note(f"Settings: {'; '.join(training.notes)}.", "quiet")] if training.notes else []
     if not epochs:
         return [Note("No epoch was trained: the weights are those at the start."), *notes]
     best = (float(training.best_epoch), f"kept: epoch {training.best_epoch}")
@@ -36,7 +36,7 @@ def _stage(slug: str, name: str, training: Training) -> list[Block]:
             marked=best if training.best_epoch else None,
         ),
         _single(
-            f"{slug}-rate", f"{name}: learning rate", "learning rate (per step)",
+            f"{slug}-rate", f"{name}: learning rate", "learning rate (unitless)",
             Curve("rate", _numbers(epochs), tuple(e.learning_rate for e in epochs), 0),
             from_zero=True,
         ),
@@ -64,7 +64,7 @@ def _lead(training: Training) -> str:
 def _terms(slug: str, name: str, epochs: tuple[Epoch, ...]) -> Figure:
     chart = Chart(slug, f"{name}: weighted loss terms", _told([e.terms for e in epochs]))
     curves = _curves(epochs, [epoch.terms for epoch in epochs])
-    drawn = plots.svg_lines(chart, curves, (_EPOCH, "loss (nat or unitless)"), from_zero=True)
+    drawn = plots.svg_lines(chart, curves, (_EPOCH, "weighted loss (unitless)"), from_zero=True)
     return Figure("Loss terms, weighted", "", drawn)
 
 
@@ -72,7 +72,7 @@ def _gradients(slug: str, name: str, epochs: tuple[Epoch, ...]) -> Figure:
     norms = [epoch.gradient_norms for epoch in epochs]
     chart = Chart(slug, f"{name}: gradient norm of each term", _told(norms))
     curves = _curves(epochs, norms)
-    drawn = plots.svg_lines(chart, curves, (_EPOCH, "gradient norm (loss units)"), from_zero=True)
+    drawn = plots.svg_lines(chart, curves, (_EPOCH, "gradient norm (unitless)"), from_zero=True)
     return Figure("Gradient norms before the classifier", "", drawn)
 
 
