@@ -1,6 +1,8 @@
 """Which images a model has right, and how two models compare on the same ones. Needs only numpy."""
 
+import struct
 import zipfile
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +11,20 @@ from numpy.typing import NDArray
 from edgekd.core import records, statistics
 from edgekd.core.errors import RecordError
 from edgekd.core.records import Accuracy, Interval
+
+# What numpy and zipfile raise for damaged, encrypted or exotic archives.
+_UNREADABLE = (
+    EOFError,
+    KeyError,
+    NotImplementedError,
+    OSError,
+    RuntimeError,
+    SyntaxError,
+    ValueError,
+    struct.error,
+    zipfile.BadZipFile,
+    zlib.error,
+)
 
 
 def correct(record: Accuracy, folder: Path) -> NDArray[np.bool_]:
@@ -63,9 +79,10 @@ def drop_pp(
 
 def _read(path: Path) -> tuple[NDArray[np.integer], NDArray[np.integer]]:
     try:
-        with np.load(path, allow_pickle=False) as file:
+        # np.load takes other files too: a plain array, or nothing at all.
+        with zipfile.ZipFile(path), np.load(path, allow_pickle=False) as file:
             labels_n, predictions_n = file["labels"], file["predictions"]
-    except (ValueError, KeyError, OSError, zipfile.BadZipFile) as error:
+    except _UNREADABLE as error:
         raise RecordError(
             f"'{path}' is not a file of labels and predictions (.npz): {error}"
         ) from error

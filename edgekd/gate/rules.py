@@ -2,9 +2,9 @@
 
 Both answers need evidence: a rule is passed if the interval at its confidence lies on the right
 side of the limit, failed if it lies on the wrong side, and inconclusive if the limit is inside.
-So of the models that lie exactly at the limit, at most 1 - confidence pass by luck, and as many
-fail by bad luck; "inconclusive" says what would decide. A gate asks for all of its rules, so more
-rules and artifacts make a lucky pass rarer still and need no correction.
+So of the models that lie exactly at the limit, a share of 1 - confidence passes by luck, and as
+many fail by bad luck; "inconclusive" says what would decide. A gate asks for all of its rules, so
+more rules and artifacts make a lucky pass rarer still and need no correction.
 
 Whatever cannot be judged (an artifact that was not measured, other images, changed files) is a
 ``RecordError``, never a pass. Reads records and predictions; needs neither torch nor onnx.
