@@ -142,6 +142,9 @@ def count(module: nn.Module, input_shape: tuple[int, int, int]) -> tuple[int, in
 
     Returns:
         Parameters, MACs.
+
+    Raises:
+        CheckpointError: the network cannot take such images.
     """
     macs = 0
 
@@ -163,6 +166,10 @@ def count(module: nn.Module, input_shape: tuple[int, int, int]) -> tuple[int, in
     try:
         with score.evaluating(module), torch.no_grad():
             module(image_nchw)
+    except RuntimeError as error:
+        raise CheckpointError(
+            f"{type(module).__name__} cannot take images of {list(input_shape)} (C, H, W): {error}"
+        ) from error
     finally:
         for hook in hooks:
             hook.remove()

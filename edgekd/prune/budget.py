@@ -27,6 +27,15 @@ class Layer:
     depthwise: bool
 
 
+@dataclass(frozen=True)
+class Candidate:
+    """A group that may lose channels."""
+
+    group: Group
+    score_c: Tensor  # [C], on the CPU
+    width: int  # channels before any round: what ``max_ratio`` refers to
+
+
 class Cost:
     """The MACs of a network as a function of how many channels each group keeps."""
 
@@ -93,13 +102,7 @@ def _layer(part: nn.Module, inputs: Tensor, output: Tensor) -> Layer:
 
 
 def allot(
-    cost: Cost,
-    groups: Sequence[Group],
-    scores: Sequence[Tensor],
-    widths: Sequence[int],
-    *,
-    spec: Prune,
-    goal: float,
+    cost: Cost, candidates: Sequence[Candidate], spec: Prune, *, goal: float, whole: float
 ) -> list[int]:
     """Return how many channels each group keeps.
 
@@ -110,24 +113,22 @@ def allot(
 
     Args:
         cost: of the network.
-        groups: G of them.
-        scores: of each group, [C].
-        widths: of each group, channels before any round: what ``max_ratio`` refers to.
+        candidates: the groups.
         spec: round_to, max_ratio and spread.
         goal: MACs to be left.
+        whole: MACs before any round.
 
     Raises:
         UsageError: the goal is out of reach; the least reachable share is named.
     """
-    full = cost.macs([group.channels for group in groups])
-    ladders = [_allowed(g, width, spec) for g, width in zip(groups, widths, strict=True)]
+    ladders = [_allowed(each, spec) for each in candidates]
     least = cost.macs([ladder[0] for ladder in ladders])
-    if least > goal + TOLERANCE * full:
+    if least > goal + TOLERANCE * whole:
         raise UsageError(
-            f"{goal / full:.3f} of the MACs are to be left, but no fewer than {least / full:.3f} "
+            f"{spec.macs:.3f} of the MACs are to be left, but no fewer than {least / whole:.3f} "
             "can be. Ask for that, or allow more: max_ratio, round_to, keep, scope = 'all'"
         )
-    ranks = _ranks(scores, spec)
+    ranks = _ranks([each.score_c for each in candidates], spec)
 
     def keep(share: float) -> list[int]:
         return [
@@ -135,22 +136,27 @@ def allot(
             for rank_c, ladder in zip(ranks, ladders, strict=True)
         ]
 
+    def miss(kept: list[int]) -> float:
+        return abs(cost.macs(kept) - goal)
+
     low, high = 0.0, 1.0 + 1e-6
     for _ in range(40):
         middle = (low + high) / 2
         low, high = (low, middle) if cost.macs(keep(middle)) <= goal else (middle, high)
     above, below = keep(low), keep(high)
-    best = min(above, below, key=lambda kept: abs(cost.macs(kept) - goal))
-    if abs(cost.macs(best) - goal) <= TOLERANCE * full / 2:
+    best = min(above, below, key=miss)
+    slack = TOLERANCE * whole / 2
+    if miss(best) <= slack:
         return best
-    stepped = _step_down(cost, above, ladders, scores, goal)
-    return min(stepped, best, key=lambda kept: abs(cost.macs(kept) - goal))
+    scores = [each.score_c for each in candidates]
+    return min(_step_down(cost, above, ladders, scores, (goal, slack)), best, key=miss)
 
 
-def _allowed(group: Group, width: int, spec: Prune) -> list[int]:
+def _allowed(candidate: Candidate, spec: Prune) -> list[int]:
     """Return the numbers of channels that the group may keep, rising to the present one."""
+    group = candidate.group
     step = math.lcm(spec.round_to, group.cells)
-    least = max(1, math.ceil((1 - spec.max_ratio) * width - 1e-9))
+    least = max(1, math.ceil((1 - spec.max_ratio) * candidate.width - 1e-9))
     return [*range(math.ceil(least / step) * step, group.channels, step), group.channels]
 
 
@@ -163,8 +169,12 @@ def _ranks(scores: Sequence[Tensor], spec: Prune) -> list[Tensor]:
     if spec.spread == "uniform":
         return [_rank(score_c) for score_c in scores]
     # Each group's mean is 1, for layers of different fan-in have weights of different size.
-    scaled = [s / s.mean().clamp_min(torch.finfo(s.dtype).tiny) for s in scores]
-    return list(torch.split(_rank(torch.cat(scaled)), [len(score_c) for score_c in scores]))
+    every = torch.cat([_scaled(score_c) for score_c in scores])
+    return list(torch.split(_rank(every), [len(score_c) for score_c in scores]))
+
+
+def _scaled(score_c: Tensor) -> Tensor:
+    return score_c / score_c.mean().clamp_min(torch.finfo(score_c.dtype).tiny)
 
 
 def _rank(values_n: Tensor) -> Tensor:
@@ -179,23 +189,22 @@ def _step_down(
     kept: list[int],
     ladders: Sequence[list[int]],
     scores: Sequence[Tensor],
-    goal: float,
+    aim: tuple[float, float],
 ) -> list[int]:
-    """Lower one group after the other to its next allowed number until the goal is met."""
-    full = cost.macs([len(score_c) for score_c in scores])
-    ordered = [(s / s.mean()).sort().values for s in scores]
-    floor = goal - TOLERANCE * full / 2
+    """Lower one group after the other to its next allowed number; ``aim``: MACs and slack."""
+    goal, slack = aim
+    ordered = [_scaled(score_c).sort().values for score_c in scores]
     while cost.macs(kept) > goal:
         steps = []
         for place, ladder in enumerate(ladders):
             rung = ladder.index(kept[place])
-            if rung:
+            if rung == 0:
+                continue
+            lower = [*kept[:place], ladder[rung - 1], *kept[place + 1 :]]
+            if cost.macs(lower) >= goal - slack:
                 gone = len(ordered[place]) - kept[place]
                 more = kept[place] - ladder[rung - 1]
-                pain = float(ordered[place][gone : gone + more].mean())
-                lower = [*kept[:place], ladder[rung - 1], *kept[place + 1 :]]
-                if cost.macs(lower) >= floor:
-                    steps.append((pain, lower))
+                steps.append((float(ordered[place][gone : gone + more].mean()), lower))
         if not steps:
             break
         _, kept = min(steps)

@@ -11,6 +11,7 @@ from edgekd.core.specs import Prune
 from edgekd.models.checkpoint import count
 from edgekd.models.surgery import Surgery, replay
 from edgekd.prune import budget, cut, equivalence, graph
+from edgekd.prune.budget import Candidate
 from edgekd.prune.group import Criterion
 
 _LOG = logging.getLogger(__name__)
@@ -51,7 +52,7 @@ def prune(
     widths: dict[str, int] = {}
     for number in range(1, spec.rounds + 1):
         share = 1 - (1 - spec.macs) * number / spec.rounds
-        step = _round(trial, input_shape, spec, (criterion, share * macs, widths))
+        step = _round(trial, input_shape, spec, (criterion, share * macs, macs, widths))
         replay(trial, step)
         whole = whole.then(step)
     _, left = count(trial, input_shape)
@@ -69,10 +70,10 @@ def _round(
     module: nn.Module,
     input_shape: tuple[int, int, int],
     spec: Prune,
-    task: tuple[Criterion, float, dict[str, int]],
+    task: tuple[Criterion, float, float, dict[str, int]],
 ) -> Surgery:
-    """Return one round's cut; ``task``: criterion, MACs to be left, widths before any round."""
-    criterion, goal, widths = task
+    """Return one round's cut; ``task``: criterion, MACs to be left, MACs and widths before any."""
+    criterion, goal, macs, widths = task
     interior = spec.scope == "interior"
     traced = graph.trace(module, input_shape, interior=interior, keep=spec.keep)
     couplings = cut.sound(module, input_shape, traced)
@@ -82,13 +83,20 @@ def _round(
             f"{type(module).__name__} has no channels that can be removed with scope = "
             f"'{spec.scope}' and keep = {list(spec.keep)}"
         )
-    for group in groups:
-        widths.setdefault(group.root, group.channels)
-    scores = [criterion.score(group).detach().float().cpu() for group in groups]
+    candidates = [
+        Candidate(
+            group,
+            criterion.score(group).detach().float().cpu(),
+            widths.setdefault(group.root, group.channels),
+        )
+        for group in groups
+    ]
     cost = budget.Cost(budget.layers(module, input_shape), groups)
-    limits = [widths[group.root] for group in groups]
-    kept = budget.allot(cost, groups, scores, limits, spec=spec, goal=goal)
-    gone = [cut.least(*triple) for triple in zip(groups, scores, kept, strict=True)]
+    kept = budget.allot(cost, candidates, spec, goal=goal, whole=macs)
+    gone = [
+        cut.least(each.group, each.score_c, channels)
+        for each, channels in zip(candidates, kept, strict=True)
+    ]
     result = cut.surgery(groups, gone)
     lost = cut.lost_outputs(couplings, gone)
     return Surgery(result.kept, equivalence.traced_outputs(module, result, input_shape, lost))

@@ -40,7 +40,7 @@ def fault(
     Returns:
         What is wrong, or None.
     """
-    masked, cut = _double(module), _double(module)
+    masked, cut = _twins(module)
     _mask(masked, surgery)
     try:
         replay(cut, surgery)
@@ -72,7 +72,7 @@ def traced_outputs(
     Returns:
         Dotted name -> channels that survive; None where the features do not confirm the tracing.
     """
-    masked, cut = _double(module), _double(module)
+    masked, cut = _twins(module)
     _mask(masked, surgery)
     replay(cut, surgery)
     image_nchw = _images(masked, input_shape)
@@ -88,13 +88,30 @@ def traced_outputs(
     return result
 
 
-def _double(module: nn.Module) -> nn.Module:
-    """Return a copy in FP64 that normalises by the batch, so that no signal dies out."""
-    twin = copy.deepcopy(module).double().eval().requires_grad_(requires_grad=False)
-    for part in twin.modules():
+def _twins(module: nn.Module) -> tuple[nn.Module, nn.Module]:
+    """Return two equal copies in FP64, with random weights and normalised by the batch.
+
+    What is cut does not depend on the weights, and dead channels or signals that die out on the way
+    would hide that it is wrong.
+    """
+    one = copy.deepcopy(module).eval().requires_grad_(requires_grad=False)
+    generator = torch.Generator().manual_seed(0)
+    for part in one.modules():
         if isinstance(part, _BatchNorm):
             part.train()
-    return twin
+        if isinstance(part, _BatchNorm) and part.affine:
+            part.weight.fill_(1.0)
+            _randomise(part.bias, 0.1, generator)
+        elif isinstance(part, _ConvNd | nn.Linear) and isinstance(part.weight, nn.Parameter):
+            _randomise(part.weight, (2 / part.weight[0].numel()) ** 0.5, generator)
+            if part.bias is not None:
+                _randomise(part.bias, 0.1, generator)
+    one = one.double()
+    return one, copy.deepcopy(one)
+
+
+def _randomise(tensor: Tensor, deviation: float, generator: torch.Generator) -> None:
+    tensor.copy_(torch.randn(tensor.shape, generator=generator) * deviation)
 
 
 def _mask(module: nn.Module, surgery: Surgery) -> None:

@@ -50,7 +50,9 @@ def build(shadow: nn.Module, input_shape: tuple[int, int, int]) -> tuple[Any, di
     image_nchw = torch.rand(1, *input_shape, device=first.device, dtype=first.dtype)
     graph = Graph()
     with evaluating(shadow), torch.enable_grad():
-        graph.build_dependency(shadow, (image_nchw,), verbose=False)
+        graph.build_dependency(
+            shadow, image_nchw, forward_fn=lambda net, image: net(image), verbose=False
+        )
     for hook in hooks:
         hook.remove()
     if "" not in paths:
