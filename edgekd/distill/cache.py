@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -49,7 +49,7 @@ def build(
     key: str,
     views: int,
     batches: Batches,
-    source: Callable[[], Source],
+    teacher: Source,
     processes: Processes,
     progress: Progress,
 ) -> Cached:
@@ -60,7 +60,7 @@ def build(
         key: of all that the logits depend on: teacher, images, augmentation, seed, views.
         views: V, how many variations of each image.
         batches: of the training set.
-        source: makes the teacher that is asked; not called if there is nothing to ask.
+        teacher: is asked only if the folder does not hold the answers.
         processes: who share the work.
         progress: who is told.
 
@@ -69,7 +69,7 @@ def build(
         CheckpointError: a logit does not fit into FP16.
     """
     if not _is_there(folder, key):
-        _compute(folder, key, views, batches, source(), processes, progress)
+        _compute(folder, key, views, batches, teacher, processes, progress)
     processes.wait()
     logits_vnk = np.load(folder / LOGITS, mmap_mode="r", allow_pickle=False)
     return Cached(logits_vnk, processes.device)

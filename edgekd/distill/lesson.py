@@ -89,7 +89,7 @@ class Lesson:
         teacher = self.teach(batch)
         student = self.look(batch)
         terms = self.terms(student, teacher, batch.labels_n, step)
-        self.differentiate(terms)
+        self.differentiate(terms, student)
         self.descend(rate)
         return {name: term.detach() for name, term in terms.items()}
 
@@ -122,13 +122,24 @@ class Lesson:
                 found[f"{name}-{number}" if name in found else name] = use.weight * term
         return found
 
-    def differentiate(self, terms: dict[str, Tensor]) -> None:
+    def differentiate(self, terms: dict[str, Tensor], student: Outputs) -> None:
         """Put the gradient of the sum of all terms into the parameters."""
         for parameter in self._trained:
             parameter.grad = None
         loss: Tensor = torch.stack(list(terms.values())).sum()
+        read = True
+        if self._processes.count > 1:
+            # Processes wait for one another until every parameter has its gradient, also those of
+            # a classifier that no term reads.
+            logits_nk = student.logits_nk
+            (gradient,) = torch.autograd.grad(loss, logits_nk, retain_graph=True, allow_unused=True)
+            read = gradient is not None
+            loss = loss if read else loss + 0 * logits_nk.sum()
         loss.backward()  # type: ignore[no-untyped-call]
         self._processes.average_(p.grad for p in self._extra if p.grad is not None)
+        for parameter in self._trained if not read else ():
+            if parameter.grad is not None and not parameter.grad.any():
+                parameter.grad = None  # as in one process: it must not decay either
 
     def descend(self, rate: float) -> None:
         """Take one step against the gradient."""

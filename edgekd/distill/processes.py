@@ -6,7 +6,7 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
-from edgekd.core.errors import UsageError
+from edgekd.core.errors import DeviceError, UsageError
 from edgekd.distill import hardware
 
 
@@ -15,6 +15,10 @@ class Processes:
 
     Args:
         device: the recipe's wish.
+
+    Raises:
+        UsageError: there is no such device.
+        DeviceError: it is missing, or the processes have not found one another.
     """
 
     def __init__(self, device: str) -> None:
@@ -25,12 +29,18 @@ class Processes:
             # Its import takes a second, and it opens connections.
             from accelerate import Accelerator, DistributedDataParallelKwargs
 
-            # Buffers are averaged once an epoch (see average_), not copied at every step. Static:
-            # which parameters get no gradient (a classifier without a term) stays the same.
-            keywords = DistributedDataParallelKwargs(broadcast_buffers=False, static_graph=True)
+            # Buffers are averaged once an epoch (see average_), not copied at every step.
+            keywords = DistributedDataParallelKwargs(broadcast_buffers=False)
             self._accelerator = Accelerator(
                 cpu=self.device.type == "cpu", mixed_precision="no", kwargs_handlers=[keywords]
             )
+            found = self._accelerator.num_processes
+            # Else each would train alone and take itself for the whole.
+            if found != self.count:
+                raise DeviceError(
+                    f"WORLD_SIZE says that {self.count} processes train together, but they have "
+                    f"joined as {found}: start all of them with torchrun, for one device"
+                )
 
     @property
     def main(self) -> bool:

@@ -6,7 +6,6 @@ import logging
 import time
 from copy import deepcopy
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +19,7 @@ from edgekd.core.progress import Progress
 from edgekd.data.augment import normalise
 from edgekd.data.sources import Splits
 from edgekd.distill import cache, hardware, taps
-from edgekd.distill.batches import Batches
+from edgekd.distill.batches import Batch, Batches
 from edgekd.distill.hardware import Arithmetic
 from edgekd.distill.lesson import Lesson, Use
 from edgekd.distill.method import Method, Outputs
@@ -95,29 +94,30 @@ def start(task: Task, processes: Processes, progress: Progress) -> Session:
     """
     uses = _uses(task)
     _check(task, uses)
-    training, images = task.training, task.splits.train
     normalisation = task.student.record.normalisation
-    batches = Batches(images, normalisation, task.data, training.seed, processes)
-    views = min(task.stage.views, task.stage.epochs) if _is_cached(task, uses) else None
-    arithmetic = _arithmetic(task, uses, processes, views)
-    look_nchw = normalise(images.batch(np.arange(_LOOK)), normalisation, "cpu")
+    batches = Batches(task.splits.train, normalisation, task.data, task.training.seed, processes)
+    look_nchw = normalise(task.splits.train.batch(np.arange(_LOOK)), normalisation, "cpu")
     module = deepcopy(task.student.module).cpu()
     tapped = taps.discover(module, look_nchw)
-    pairs = _pairs(task, uses, tapped, look_nchw)
     module.to(processes.device).to(memory_format=torch.channels_last)
+    views = min(task.stage.views, task.stage.epochs) if _is_cached(task, uses) else None
+    arithmetic = _arithmetic(task, uses, processes, views)
+    notes = [*arithmetic.notes]
+    pairs: dict[str, str] = {}
     source: Source | None = None
-    notes, seconds = [*arithmetic.notes], 0.0
+    before = time.perf_counter()
     if uses:
-        online = partial(_online, task, pairs, look_nchw, arithmetic, notes)
-        before = time.perf_counter()
+        assert task.teacher is not None
+        teacher = Frozen(task.teacher.module, look_nchw)
+        notes.append(teacher.note)
+        pairs = _pairs(task, task.teacher, uses, tapped, teacher.module, look_nchw)
+        source = _online(task, teacher, pairs, arithmetic)
         if views is not None:
-            source = _cached(task, views, batches, online, processes, progress)
-            seconds = time.perf_counter() - before
-        else:
-            source = online()
-            _prepare(task, uses, module, pairs, source, look_nchw.to(processes.device))
-    for use in uses:
-        use.method.to(processes.device)
+            key = _cache_key(task, views)
+            source = cache.build(task.folder, key, views, batches, source, processes, progress)
+    seconds = 0.0 if views is None else time.perf_counter() - before
+    if source is not None:
+        _prepare(task, uses, module, pairs, source, next(batches.in_order(0)))
     classifier = score.classifier(module, task.student.record.classes)
     lesson = Lesson(
         module, classifier, task.stage, list(pairs), uses, source, arithmetic, processes
@@ -184,63 +184,52 @@ def _layers(module: nn.Module) -> int:
     return sum(isinstance(part, _ConvNd | nn.Linear) for part in module.modules())
 
 
-def _pairs(task: Task, uses: list[Use], tapped: list[Tap], look_nchw: Tensor) -> dict[str, str]:
+def _pairs(
+    task: Task,
+    known: Model,
+    uses: list[Use],
+    tapped: list[Tap],
+    teacher: nn.Module,
+    look_nchw: Tensor,
+) -> dict[str, str]:
     """Return path of the student -> path of the teacher, if a method reads features."""
     readers = [use.method for use in uses if use.method.needs_features]
-    if not readers or task.teacher is None:
+    if not readers:
         return {}
-    if task.student.record.model == task.teacher.record.model:
-        return taps.pair_same(tapped, task.teacher.module.cpu(), look_nchw)
+    names = (task.student.record.model, known.record.model)
+    if names[0] == names[1]:
+        return taps.pair_same(tapped, teacher, look_nchw)
     for method in readers:
         if method.align == "index":
             raise UsageError(
                 f"'{type(method).__name__.lower()}' compares channel by channel, so student and "
-                f"teacher must be one architecture, but are '{task.student.record.model}' and "
-                f"'{task.teacher.record.model}'. Use method 'kd', or fdkd with modes = "
-                '["spatial"], which needs no such match'
+                f"teacher must be one architecture, but are '{names[0]}' and '{names[1]}'. Use "
+                "method 'kd', or fdkd with modes = [\"spatial\"], which needs no such match"
             )
-    return taps.pair_stages(tapped, taps.discover(task.teacher.module.cpu(), look_nchw))
+    return taps.pair_stages(tapped, taps.discover(teacher, look_nchw))
 
 
-def _online(
-    task: Task,
-    pairs: dict[str, str],
-    look_nchw: Tensor,
-    arithmetic: Arithmetic,
-    notes: list[str],
-) -> Online:
+def _online(task: Task, teacher: Frozen, pairs: dict[str, str], arithmetic: Arithmetic) -> Online:
     assert task.teacher is not None
-    frozen = Frozen(task.teacher.module, look_nchw)
-    frozen.to(arithmetic.device).to(memory_format=torch.channels_last)
-    notes.append(frozen.note)
+    teacher.to(arithmetic.device).to(memory_format=torch.channels_last)
     normalisations = (task.student.record.normalisation, task.teacher.record.normalisation)
-    return Online(frozen, pairs, normalisations, arithmetic)
+    return Online(teacher, pairs, normalisations, arithmetic)
 
 
-def _cached(
-    task: Task,
-    views: int,
-    batches: Batches,
-    online: partial[Online],
-    processes: Processes,
-    progress: Progress,
-) -> Source:
-    """Compute the logits, unless another try has left them."""
+def _cache_key(task: Task, views: int) -> str:
+    """Return the SHA-256 of all that cached logits depend on."""
     assert task.teacher is not None
-    content = json.dumps(
-        [
-            task.teacher.record.weights_sha256,
-            task.teacher.record.surgery_sha256,
-            [model.record.normalisation.model_dump() for model in (task.student, task.teacher)],
-            task.splits.train.sha256,
-            task.data.augment,
-            task.training.seed,
-            task.training.amp,
-            views,
-        ]
-    )
-    key = hashlib.sha256(content.encode()).hexdigest()
-    return cache.build(task.folder, key, views, batches, online, processes, progress)
+    content = [
+        task.teacher.record.weights_sha256,
+        task.teacher.record.surgery_sha256,
+        [model.record.normalisation.model_dump() for model in (task.student, task.teacher)],
+        task.splits.train.sha256,
+        task.data.augment,
+        task.training.seed,
+        task.training.amp,
+        views,
+    ]
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
 
 def _prepare(
@@ -248,15 +237,17 @@ def _prepare(
     uses: list[Use],
     module: nn.Module,
     pairs: dict[str, str],
-    teacher: Online,
-    look_nchw: Tensor,
+    teacher: Source,
+    batch: Batch,
 ) -> None:
-    """Show every method a dry run of both networks."""
+    """Show every method a dry run of both networks, and bring it to the device."""
     assert task.teacher is not None
     tapped = Tapped(module, list(pairs))
     with score.evaluating(module), torch.no_grad():
-        student = Outputs(*tapped(look_nchw))
+        student = Outputs(*tapped(batch.images_nchw))
     tapped.remove()
     surgery = taps.between(task.teacher.surgery, task.student.surgery, list(pairs))
+    said = teacher(batch)
     for use in uses:
-        use.method.prepare(student, teacher.look(look_nchw), surgery)
+        use.method.prepare(student, said, surgery)
+        use.method.to(batch.images_nchw.device)

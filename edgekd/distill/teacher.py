@@ -70,22 +70,18 @@ class Online:
         normalisation: tuple[Normalisation, Normalisation],
         arithmetic: Arithmetic,
     ) -> None:
-        self._pairs = dict(pairs)
-        self._tapped = Tapped(teacher.module, list(dict.fromkeys(pairs.values())))
-        self._forward: Any = self._tapped
+        self._pairs = {here: f"module.{there}" for here, there in pairs.items()}
+        self._forward: Any = Tapped(teacher, list(dict.fromkeys(self._pairs.values())))
         if arithmetic.compile:
-            self._forward = torch.compile(self._tapped, dynamic=False)
+            self._forward = torch.compile(self._forward, dynamic=False)
         self._adapt = _change(*normalisation, arithmetic.device)
         self._arithmetic = arithmetic
 
     def __call__(self, batch: Batch) -> Outputs:
         """Return logits and features, under the student's paths."""
-        return self.look(batch.images_nchw, self._forward)
-
-    def look(self, images_nchw: Tensor, forward: Any = None) -> Outputs:
-        """Return what it says about any images, not compiled unless told so."""
-        scale_c, shift_c = self._adapt or (None, None)
-        if scale_c is not None and shift_c is not None:
+        images_nchw = batch.images_nchw
+        if self._adapt is not None:
+            scale_c, shift_c = self._adapt
             images_nchw = images_nchw * scale_c + shift_c
         amp = self._arithmetic.amp
         # Not inference_mode: losses save the teacher's tensors for their backward pass.
@@ -93,7 +89,7 @@ class Online:
             torch.no_grad(),
             torch.autocast(images_nchw.device.type, dtype=amp, enabled=amp is not None),
         ):
-            logits_nk, features = (forward or self._tapped)(images_nchw)
+            logits_nk, features = self._forward(images_nchw)
         found = {here: features[there].float() for here, there in self._pairs.items()}
         return Outputs(logits_nk.float(), found)
 

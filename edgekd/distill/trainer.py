@@ -117,6 +117,7 @@ def _epoch(running: Session, schedule: optim.Schedule, epoch: int, bar: Task) ->
     if running.arithmetic.device.type == "cuda":
         torch.cuda.synchronize()
     seconds = time.perf_counter() - start
+    running.processes.average_(sums.values())
     assert batch is not None
     norms = watch.gradient_norms(running.lesson, running.watched, batch, _begin(running, epoch))
     top1_percent = _validate(running)
