@@ -8,6 +8,7 @@ _RULES = {
     "size_ratio": "size, student / teacher",
 }
 _UNITS = {"pp": " pp", "ratio": ""}
+_DIGITS = {"pp": 2, "ratio": 3}
 
 
 def markdown(verdict: Verdict) -> str:
@@ -28,7 +29,8 @@ def markdown(verdict: Verdict) -> str:
 def _row(finding: Finding) -> str:
     unit = _UNITS[finding.unit]
     state = finding.state + (" (informative)" if finding.informative else "")
-    measured = _shown(finding.measured, unit) if finding.measured else "not measurable"
+    digits = _DIGITS[finding.unit]
+    measured = _shown(finding.measured, unit, digits) if finding.measured else "not measurable"
     cells = [
         state if finding.state == "passed" else f"**{state}**",
         _RULES.get(finding.rule, finding.rule),
@@ -39,10 +41,11 @@ def _row(finding: Finding) -> str:
     return "| " + " | ".join(_escaped(cell) for cell in cells) + " |"
 
 
-def _shown(interval: Interval, unit: str) -> str:
+def _shown(interval: Interval, unit: str, digits: int) -> str:
+    value = f"{interval.value:.{digits}f}{unit}"
     if interval.low == interval.high:
-        return f"{interval.value:.3g}{unit}"
-    return f"{interval.value:.3g}{unit} [{interval.low:.3g}, {interval.high:.3g}]"
+        return value
+    return f"{value} [{interval.low:.{digits}f}, {interval.high:.{digits}f}]"
 
 
 def _escaped(text: str) -> str:

@@ -1,0 +1,40 @@
+from pathlib import Path
+
+from edgekd.core import run_folder, specs
+from edgekd.core.records import Verdict
+from edgekd.gate import rules
+from edgekd.gate.markdown import markdown
+from tests import builders
+from tests.builders import Step
+
+
+def verdict(folder: Path, name: str = "onnx-int8") -> Verdict:
+    step = Step(lost=12, gained=8, bytes=850_000)
+    run = run_folder.read(builders.make_run(folder, artifacts={name: step}))
+    gate = {"top1_drop_pp": {"margin": 2}, "size_ratio": {"limit": 0.2, "informative": True}}
+    return rules.judge(specs.checked(specs.Gate, gate, "gate"), run)
+
+
+def test_each_finding_is_a_row_and_what_did_not_pass_is_explained(tmp_path: Path) -> None:
+    assert markdown(verdict(tmp_path)).splitlines() == [
+        "### edgekd gate: passed",
+        "",
+        "| verdict | rule | artifact | measured | limit |",
+        "| --- | --- | --- | ---: | ---: |",
+        "| passed | top-1 drop | onnx-int8 | 0.40 pp [-0.36, 1.20] | 2 pp |",
+        "| **failed (informative)** | size, student / teacher | onnx-int8 | 0.250 | 0.2 |",
+        "",
+        "- size 0.25 times the teacher's, limit 0.20 (3.24 MiB -> 0.811 MiB, onnx-int8)",
+    ]
+
+
+def test_a_bar_in_a_name_does_not_end_the_cell(tmp_path: Path) -> None:
+    row = markdown(verdict(tmp_path, "int8|mine")).splitlines()[4]
+    assert row.replace("\\|", "").count("|") == 6
+    assert "int8\\|mine" in row
+
+
+def test_what_has_no_interval_is_said_not_to_be_measurable(tmp_path: Path) -> None:
+    found = verdict(tmp_path)
+    finding = found.findings[0].model_copy(update={"measured": None, "state": "inconclusive"})
+    assert "| not measurable |" in markdown(found.model_copy(update={"findings": (finding,)}))
