@@ -83,7 +83,9 @@ def load_state(module: nn.Module, state: Mapping[str, Tensor], source: str) -> N
     if wrong:
         raise CheckpointError(f"{source} does not fit: {_explain(wrong, usable, expected)}")
     check_finite(usable, source)
-    module.load_state_dict(usable, strict=False)
+    # Not load_state_dict(): some networks refuse a state without PyTorch's hidden version number.
+    for name, tensor in usable.items():
+        expected[name].copy_(tensor)
 
 
 def check_finite(state: Mapping[str, Tensor], source: str) -> None:
