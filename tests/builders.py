@@ -169,8 +169,9 @@ def write_accuracy(folder: Path, name: str, step: Step, *, images: int, correct:
     right_n = np.arange(images) < correct
     right_n[: step.lost] = False
     right_n[images - step.gained :] = True
+    wrong_n = (labels_n + 1) % CLASSES
     path = run_folder.accuracy(folder, name)
-    write_predictions(path.with_suffix(".npz"), labels_n, np.where(right_n, labels_n, labels_n - 1))
+    write_predictions(path.with_suffix(".npz"), labels_n, np.where(right_n, labels_n, wrong_n))
     count = int(right_n.sum())
     top1 = statistics.wilson(count, images)
     record = records.Accuracy(

@@ -74,15 +74,7 @@ def svg_intervals(
     ends += [mark.limit for mark in marks if mark.limit is not None]
     least = min(ends) if low is None else low
     most = max(ends) if high is None else high
-    rows = [
-        Row(
-            mark.name,
-            words.estimate(mark.interval, mark.digits) + mark.note,
-            f"{mark.name}: {words.estimate(mark.interval, mark.digits)} {label}",
-        )
-        for mark in marks
-    ]
-
+    rows = [_interval_row(mark, label) for mark in marks]
     reach = 11 if width < svg.SLIM else 15  # px; the strokes of a limit meet on wide screens
 
     def draw(drawing: Drawing, axis: Axis, y: float, place: int) -> None:
@@ -203,6 +195,11 @@ def _rows(
             drawing.text(width, y + 4.5, row.value, "value", "end")
         draw(drawing, axis, y, place)
     return drawing.render()
+
+
+def _interval_row(mark: Mark, label: str) -> Row:
+    value = words.estimate(mark.interval, mark.digits)
+    return Row(mark.name, value + mark.note, f"{mark.name}: {value} {label}")
 
 
 def _draw_interval(drawing: Drawing, axis: Axis, y: float, mark: Mark, tip: str) -> None:

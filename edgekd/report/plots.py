@@ -1,7 +1,4 @@
-"""Charts as inline SVG with two axes: trade-off, histogram, curves, confusions. Pure functions.
-
-Letters: K classes.
-"""
+"""Charts as inline SVG with two axes: trade-off, histogram, curves. Pure functions."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,9 +14,6 @@ _LEFT_PX, _BOTTOM_PX, _TOP_PX, _RIGHT_PX = 44, 50, 32, 14
 _PANEL_PX = 250  # height of a small chart
 _BINS = 36
 _LABEL_PX = 16  # least distance between two labels
-_TURNED_FROM_PX = 40  # columns below it have their names turned
-_CELL_PX = 44.0
-_NUMBER_FROM_PX = 22  # cells below it show no number
 
 
 @dataclass(frozen=True)
@@ -131,12 +125,8 @@ def svg_lines(
     """
     named = len(curves) > 1
     names_px = max(svg.text_px(curve.name) for curve in curves) + 6 if named else 0
-    frame = Frame(
-        left=_LEFT_PX + 4,
-        right=width - _RIGHT_PX - names_px,
-        top=_TOP_PX + (16 if marked else 0),
-        bottom=_PANEL_PX - _BOTTOM_PX,
-    )
+    top = _TOP_PX + (16 if marked else 0)
+    frame = Frame(_LEFT_PX + 4, width - _RIGHT_PX - names_px, top, _PANEL_PX - _BOTTOM_PX)
     drawing = Drawing(chart, width, _PANEL_PX)
     xs = [x for curve in curves for x in curve.xs]
     ys = [y for curve in curves for y in curve.ys] + ([0.0] if from_zero else [])
@@ -151,39 +141,6 @@ def svg_lines(
     ends = [y_axis.scale.at(curve.ys[-1]) for curve in curves] if named else []
     for curve, y in zip(curves, spread(ends, _LABEL_PX, frame), strict=False):
         drawing.text(frame.right + 6, y + 4, curve.name, f"ink s{curve.series}")
-    return drawing.render()
-
-
-def svg_confusion(
-    chart: Chart, change_kk: NDArray[np.integer], names: Sequence[str], *, width: int = WIDE
-) -> str:
-    """Draw by how many images each confusion has become more or less frequent.
-
-    Args:
-        chart: how it is called.
-        change_kk: [K, K] images: rows are the labels, columns the predictions.
-        names: of the classes, [K].
-        width: px.
-    """
-    names_px = min(96.0, max(svg.text_px(name) for name in names))
-    left = names_px + 34
-    cell = min(_CELL_PX, (width - left - 2) / len(names))
-    turned = cell < max(_TURNED_FROM_PX, names_px)
-    frame = Frame(left, left + cell * len(names), 6, 6 + cell * len(names))
-    height = frame.bottom + (names_px if turned else svg.LINE_PX) + 40
-    drawing = Drawing(chart, width, height)
-    most = max(1, int(np.abs(change_kk).max()))
-    for row, label in enumerate(names):
-        for column, predicted in enumerate(names):
-            verb = "recognised as" if row == column else "taken for"
-            change = int(change_kk[row, column])
-            tip = f"{label} {verb} {predicted}: {change:+d} images"
-            corner = (frame.left + column * cell, frame.top + row * cell)
-            _draw_cell(drawing, corner, cell, (change, most), tip)
-    _draw_class_names(drawing, frame, names, names_px, turned=turned)
-    middle = (frame.left + frame.right) / 2
-    drawing.text(middle, height - 12, "predicted class (images)", "label", "middle")
-    drawing.upwards(12, (frame.top + frame.bottom) / 2, "label (class)", "label", "middle")
     return drawing.render()
 
 
@@ -274,28 +231,3 @@ def _draw_curve(drawing: Drawing, x_scale: Scale, y_scale: Scale, curve: Curve) 
         drawing.path(points, f"curve s{curve.series}")
     else:
         drawing.mark(*points[0], curve.series)
-
-
-def _draw_class_names(
-    drawing: Drawing, frame: Frame, names: Sequence[str], names_px: float, *, turned: bool
-) -> None:
-    cell = (frame.right - frame.left) / len(names)
-    for place, name in enumerate(names):
-        shown, offset = svg.fit(name, names_px), (place + 0.5) * cell
-        drawing.text(frame.left - 8, frame.top + offset + 4, shown, "tick", "end")
-        if turned:
-            drawing.upwards(frame.left + offset + 4, frame.bottom + 8, shown, "tick", "end")
-        else:
-            drawing.text(frame.left + offset, frame.bottom + 16, shown, "tick", "middle")
-
-
-def _draw_cell(
-    drawing: Drawing, corner: tuple[float, float], cell: float, change: tuple[int, int], tip: str
-) -> None:
-    """Draw a change against the largest one, in four strengths."""
-    (more, most), (x, y) = change, corner
-    strength = min(4, 1 + 4 * abs(more) // (most + 1)) if more else 0
-    look = f"cell {'more' if more > 0 else 'less'}{strength}" if more else "cell"
-    drawing.rect(x + 1, y + 1, cell - 2, cell - 2, look, tip)
-    if more and cell >= _NUMBER_FROM_PX:
-        drawing.text(x + cell / 2, y + cell / 2 + 4, f"{more:+d}", f"count n{strength}", "middle")

@@ -39,7 +39,7 @@ def ladder_table(run: Run) -> RenderableType:
     for name in (f"top-1 % [{sure}]", f"drop pp [{sure}]", "M MACs", "MiB"):
         table.add_column(name, justify="right", no_wrap=True)
     macs_digits = min(2, words.digits_for(rung.macs / _MILLION for rung in rungs))
-    size_digits = min(2, words.digits_for(rung.bytes / _MIB for rung in rungs))
+    size_digits = min(3, words.digits_for(rung.bytes / _MIB for rung in rungs))
     for rung in rungs:
         table.add_row(
             Text(rung.name, style="bold" if rung.name == run.ladder.blamed else ""),

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from edgekd.core import predictions, run_folder
 from edgekd.core.errors import RecordError
 from edgekd.core.run_folder import REFERENCE, Run
-from edgekd.report import blocks, charts, looks, plots, words
+from edgekd.report import blocks, charts, looks, matrix, words
 from edgekd.report.blocks import Block, Cell, Column, Figure, Folded, Note, Section, Table
 from edgekd.report.svg import Chart
 
@@ -80,6 +80,11 @@ def compare(run: Run, teacher: str, student: str) -> Comparison:
     folder = run_folder.accuracy(run.folder, teacher).parent
     labels_n, teachers_n = predictions.labelled(first, folder)
     _, students_n = predictions.labelled(second, folder)
+    if min(int(array_n.min()) for array_n in (labels_n, teachers_n, students_n)) < 0:
+        raise RecordError(
+            f"'{teacher}' or '{student}' was evaluated with a class below 0, which is none: "
+            "evaluate both again"
+        )
     names = _class_names(run, labels_n, teachers_n, students_n)
     right, kept = labels_n == teachers_n, labels_n == students_n
     lost, gained = predictions.discordant(np.asarray(right), np.asarray(kept))
@@ -178,7 +183,7 @@ def _confusion_figure(found: Comparison, change_kk: NDArray[np.int64]) -> Figure
     chart = Chart("confusion", title, told)
 
     def draw(width: int) -> str:
-        return plots.svg_confusion(chart, change_kk, found.names, width=width)
+        return matrix.svg_confusion(chart, change_kk, found.names, width=width)
 
     caption = "Images more (+) or fewer (-) in each cell. The diagonal is what is right."
     return blocks.both_widths(title, caption, draw)

@@ -1,5 +1,6 @@
 """Latency: how fast, how sure, how steady, and what accuracy it is traded for."""
 
+import zipfile
 from collections.abc import Sequence
 
 import numpy as np
@@ -13,6 +14,7 @@ from edgekd.report import blocks, charts, facts, looks, plots, words
 from edgekd.report.blocks import Block, Cell, Column, Figure, Folded, Note, Panels, Section, Table
 from edgekd.report.svg import Chart
 
+_BLOCKS_AND_RUNS = 2  # axes
 _NONE = "Latency was not measured in this run yet."
 _COLUMNS = (
     Column("Artifact"),
@@ -151,11 +153,20 @@ def _samples(run: Run, measured: Measurement) -> dict[str, NDArray[np.float64]]:
     """
     path = run_folder.measurement(run.folder) / measured.samples_file
     records.check_file(path, measured.samples_sha256)
-    with np.load(path, allow_pickle=False) as file:
-        missing = [timing.subject for timing in measured.timings if timing.subject not in file]
-        if missing:
-            raise RecordError(f"'{path.name}' has no samples of '{missing[0]}'")
-        return {timing.subject: file[timing.subject] for timing in measured.timings}
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            found = {timing.subject: file[timing.subject] for timing in measured.timings}
+    except (KeyError, OSError, ValueError, zipfile.BadZipFile) as error:
+        raise RecordError(
+            f"'{path.name}' does not hold every artifact's samples: {error}"
+        ) from error
+    for name, samples in found.items():
+        if samples.ndim != _BLOCKS_AND_RUNS or not samples.size or not np.isfinite(samples).all():
+            raise RecordError(
+                f"'{path.name}' must hold finite times in blocks and runs, but those of '{name}' "
+                f"are {samples.dtype} of shape {samples.shape}"
+            )
+    return found
 
 
 def _histograms(run: Run, measured: Measurement, samples: dict[str, NDArray[np.float64]]) -> Panels:
