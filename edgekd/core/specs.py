@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, m
 from edgekd.core import catalogue, setting
 from edgekd.core.errors import UsageError, did_you_mean
 
+_FEWEST_SAMPLES = 29  # for an upper bound on the 90th percentile at 95 %
 _SOURCES_WITH_PATHS = ("cifar10", "cifar100", "folder", "pack")
 
 Ratio = Annotated[float, Field(gt=0, le=1)]
@@ -131,7 +132,14 @@ class Profile(Spec):
     batch: Count = 1
     threads: Count = 1
     blocks: Count = 20  # teacher and students take turns, block by block
-    runs: Count = 30  # timed inferences in a block
+    runs: Count = 30  # timed inferences in a block; blocks * runs >= 29
+
+    @model_validator(mode="after")
+    def _enough_samples(self) -> "Profile":
+        samples = self.blocks * self.runs
+        if samples < _FEWEST_SAMPLES:
+            raise ValueError(f"p90 needs {_FEWEST_SAMPLES} samples, blocks * runs is {samples}")
+        return self
 
 
 class AccuracyRule(Spec):

@@ -27,21 +27,16 @@ _PARITY_IMAGES = 64
 _BATCH = 32
 
 
-def export_all(job: Job, teacher: Model, student: Model) -> None:
-    """Do the steps that write the teacher's reference and the student's artifacts."""
-    wanted = [(REFERENCE, teacher, Target.read("onnx-fp32"))]
-    targets = [Target.read(name) for name in job.recipe.export.targets]
-    wanted += [(target.name, student, target) for target in targets]
-    for subject, model, target in wanted:
-        folder = run_folder.artifact(job.folder, subject)
-        depends = {
-            "model": model.record.weights_sha256,
-            "target": target.model_dump(mode="json"),
-            "export": job.recipe.export.model_dump(mode="json", exclude={"targets"}),
-            "images": job.splits.train.sha256,
-        }
-        work = partial(export, model, target, job.recipe.export, job.splits.train, folder)
-        job.do(f"export {subject}", [folder], depends, work)
+def export_reference(job: Job, teacher: Model) -> None:
+    """Do the step that writes the teacher, for latency and size to be compared with."""
+    _step(job, REFERENCE, teacher, Target.read("onnx-fp32"))
+
+
+def export_student(job: Job, student: Model) -> None:
+    """Do the steps that write the student to every target of the recipe."""
+    for name in job.recipe.export.targets:
+        target = Target.read(name)
+        _step(job, target.name, student, target)
 
 
 def export(
@@ -106,3 +101,15 @@ def _batches(
         pixels = images.batch(np.sort(chosen[first : first + _BATCH]))
         prepared_nchw = augment.normalise(pixels, model.record.normalisation, "cpu")
         yield prepared_nchw.numpy()
+
+
+def _step(job: Job, subject: str, model: Model, target: Target) -> None:
+    folder = run_folder.artifact(job.folder, subject)
+    depends = {
+        "model": model.record.weights_sha256,
+        "target": target.model_dump(mode="json"),
+        "export": job.recipe.export.model_dump(mode="json", exclude={"targets"}),
+        "images": job.splits.train.sha256,
+    }
+    work = partial(export, model, target, job.recipe.export, job.splits.train, folder)
+    job.do(f"export {subject}", [folder], depends, work)

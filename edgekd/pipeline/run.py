@@ -7,7 +7,7 @@ from edgekd.core.errors import UsageError
 from edgekd.core.progress import Progress
 from edgekd.core.run_folder import Run
 from edgekd.core.specs import Recipe
-from edgekd.pipeline import artifacts, judge, student, teacher, train
+from edgekd.pipeline import artifacts, judge, preflight, student, teacher, train
 from edgekd.pipeline import job as jobs
 
 
@@ -31,11 +31,13 @@ def run(
     Raises:
         EdgekdError: see ``edgekd.core.errors``; the folder can be resumed.
     """
+    preflight.check(recipe)
     with jobs.start(recipe, folder, name, resume=resume, progress=progress) as job:
         model = teacher.make(job)
+        artifacts.export_reference(job, model)  # what cannot be exported fails before training
         first = student.make(job, model)
         final = train.run_stages(job, first, model)
-        artifacts.export_all(job, model, final)
+        artifacts.export_student(job, final)
         judge.evaluate_all(job)
         judge.measure(job)
         judge.conclude(job)

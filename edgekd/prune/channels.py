@@ -15,7 +15,7 @@ from edgekd.prune.budget import Candidate
 from edgekd.prune.group import Criterion
 
 _LOG = logging.getLogger(__name__)
-_CRITERIA = "edgekd.prune.criteria"
+CRITERIA = "edgekd.prune.criteria"
 
 
 def prune(
@@ -45,7 +45,7 @@ def prune(
         UsageError: no such criterion, or the share is out of reach; the reachable one is named.
     """
     # mypy: an abstract class is what create() looks for, not what it returns.
-    criterion = plugins.create(_CRITERIA, spec.criterion, Criterion, {})  # type: ignore[type-abstract]
+    criterion = plugins.create(CRITERIA, spec.criterion, Criterion, {})  # type: ignore[type-abstract]
     _, macs = count(module, input_shape)
     trial = copy.deepcopy(module)  # so that an error leaves the network whole
     whole = Surgery.none()

@@ -33,7 +33,8 @@ def command(
     from edgekd.core import specs
     from edgekd.pipeline import measure
 
-    spec = specs.Profile(device=device, batch=batch, threads=threads, blocks=blocks, runs=runs)
+    wanted = {"device": device, "batch": batch, "threads": threads, "blocks": blocks, "runs": runs}
+    spec = specs.checked(specs.Profile, wanted, "profile")
     record = measure.profile(model, against, spec, out, progress=console.progress())
     if json:
         console.result(record.model_dump(mode="json"))

@@ -1,0 +1,58 @@
+"""Find what is wrong with a recipe before hours of training, not after them."""
+
+from edgekd.core import plugins, specs
+from edgekd.core.errors import UsageError, did_you_mean
+from edgekd.core.run_folder import REFERENCE
+from edgekd.distill.method import Method
+from edgekd.export.target import Target
+from edgekd.pipeline.plan import stage_names
+from edgekd.prune.channels import CRITERIA
+from edgekd.quantize.ranges import CALIBRATORS
+from edgekd.remote import devices
+
+METHODS = "edgekd.distill.methods"
+
+
+def check(recipe: specs.Recipe) -> None:
+    """Look up every name that the recipe gives.
+
+    Raises:
+        UsageError: there is no such method, option, criterion, calibrator, target or device; two
+            stages have one name; a rule is about a target that is not exported.
+    """
+    for stage in recipe.stages:
+        for use in stage.methods:
+            # mypy: an abstract class is what create() looks for, not what it returns.
+            plugins.create(METHODS, use.name, Method, dict(use.options))  # type: ignore[type-abstract]
+    if recipe.student.prune is not None:
+        _known(recipe.student.prune.criterion, "criterion", plugins.names(CRITERIA))
+    _known(recipe.export.calibrator, "calibrator", plugins.names(CALIBRATORS))
+    targets = [Target.read(name).name for name in recipe.export.targets]
+    devices.find(recipe.profile.device)
+    _unique(stage_names(recipe.stages), targets)
+    _rules_are_about(recipe.gate, targets)
+
+
+def _known(name: str, noun: str, names: list[str]) -> None:
+    if name not in names:
+        raise UsageError(f"no {noun} is called '{name}'.{did_you_mean(name, names)}")
+
+
+def _unique(stages: list[str], targets: list[str]) -> None:
+    names = ["teacher", "initial", "pruned", "recalibrated", REFERENCE, *stages, *targets]
+    for name in names:
+        if names.count(name) > 1:
+            raise UsageError(f"'{name}' names two steps of the run: give the stage another name")
+        if name.startswith(".") or "/" in name or "\\" in name:
+            raise UsageError(f"'{name}' cannot name a step: it would be a path")
+
+
+def _rules_are_about(gate: specs.Gate, targets: list[str]) -> None:
+    for key in type(gate).model_fields:
+        rule = getattr(gate, key)
+        for name in rule.artifacts or () if rule is not None else ():
+            if name not in targets:
+                raise UsageError(
+                    f"gate.{key} is about '{name}', but that is not exported."
+                    f"{did_you_mean(name, targets)}"
+                )
