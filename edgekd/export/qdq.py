@@ -26,6 +26,17 @@ _PLACE = {"onnxruntime": onnxruntime.place, "tensorrt": tensorrt.place}
 _ENCODE = {"onnxruntime": numbers.asymmetric, "tensorrt": numbers.symmetric}
 
 
+def prepare(model: ModelProto, target: Target) -> ModelProto:
+    """Return the float model with operators that the form's integer kernels know.
+
+    What it computes stays the same, and so do the names of tensors.
+    """
+    prepared: ModelProto = ModelProto.FromString(model.SerializeToString())
+    if target.form == "onnxruntime":
+        onnxruntime.prepare(prepared)
+    return prepared
+
+
 def place(model: ModelProto, target: Target) -> Plan:
     """Decide what is quantised, by the rules of the target's form.
 

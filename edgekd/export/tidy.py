@@ -23,28 +23,21 @@ def tidy(model: ModelProto) -> None:
     del model.graph.value_info[:]  # shapes are inferred anew where they are needed
 
 
-def fold_batch_norms(model: ModelProto) -> int:
-    """Fold every BatchNormalization whose input is computed for it alone; return how many.
+def fold_batch_norms(model: ModelProto) -> None:
+    """Fold every BatchNormalization whose input is computed for it alone.
 
     What is left follows something else than a convolution or a matrix product, as in DenseNet.
     """
     graph = Graph(model)
-    folded: dict[str, str] = {}  # output of a folded BN -> output of its convolution
+    kept: list[NodeProto] = []
     for node in graph.nodes:
-        if node.op_type != "BatchNormalization":
-            continue
-        before = graph.producer(node.input[0])
-        if before is None or graph.only_reader(node.input[0]) is not node:
-            continue
-        if _fold(graph, before, node):
-            folded[node.output[0]] = before.output[0]
-    for node in graph.nodes:
-        for index, name in enumerate(node.output):
-            if name in folded.values():
-                node.output[index] = next(new for new, old in folded.items() if old == name)
-    done = [node for node in graph.nodes if not _is_folded(node, folded)]
-    replace_nodes(model, done)
-    return len(folded)
+        before = graph.producer(node.input[0]) if node.op_type == "BatchNormalization" else None
+        alone = before is not None and graph.only_reader(node.input[0]) is node
+        if before is not None and alone and _fold(graph, before, node):
+            before.output[0] = node.output[0]
+        else:
+            kept.append(node)
+    replace_nodes(model, kept)
 
 
 def affine(graph: Graph, node: NodeProto) -> tuple[NDArray[np.float32], NDArray[np.float32]] | None:
@@ -64,7 +57,7 @@ def _fold(graph: Graph, before: NodeProto, norm: NodeProto) -> bool:
     axis = weight_axis(graph, before)
     weight = _float_constant(graph, before, 1) if axis is not None else None
     parameters = affine(graph, norm)
-    if axis is None or weight is None or parameters is None:
+    if axis is None or weight is None or parameters is None or before.op_type == "MatMul":
         return False
     if len(graph.readers(before.input[1])) != 1:  # shared weights
         return False
@@ -106,10 +99,6 @@ def _float_constant(graph: Graph, node: NodeProto, index: int) -> NDArray[np.flo
 def _is_plain_gemm(node: NodeProto) -> bool:
     factors = attribute(node, "alpha", 1.0), attribute(node, "beta", 1.0)
     return factors == (1.0, 1.0) and not attribute(node, "transA", 0)
-
-
-def _is_folded(node: NodeProto, folded: dict[str, str]) -> bool:
-    return node.op_type == "BatchNormalization" and node.output[0] in folded
 
 
 def _constants_to_initialisers(model: ModelProto) -> None:

@@ -1,6 +1,7 @@
 """Export a checkpoint to one target: the file, its parity, its record."""
 
 import contextlib
+import copy
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -20,7 +21,6 @@ from edgekd.export.plan import count_layers
 from edgekd.export.qdq import Ranges
 from edgekd.export.target import Target
 from edgekd.models.checkpoint import Model
-from edgekd.models.score import evaluating
 
 RECORD = "artifact.json"
 _FLOAT_TOLERANCE = 1e-3  # of the float model that an INT8 one is made from
@@ -65,24 +65,21 @@ def export(
             f"target '{target.name}' needs images for calibration: name them with --calibration"
         )
     _check_images(model, parity_nchw)
-    expected_nk = _expected(model, parity_nchw)
     with tempfile.TemporaryDirectory(prefix="edgekd-export-") as name:
         draft = Path(name) / target.file
+        expected_nk = _expected(model, parity_nchw)
         written = _write_float(model, target, draft)
-        tolerance = target.tolerance if target.precision == "fp32" else _FLOAT_TOLERANCE
+        int8 = calibration is not None and target.precision == "int8"
+        tolerance = _FLOAT_TOLERANCE if int8 else target.tolerance
         found = parity.compare(expected_nk, runtime.logits(draft, parity_nchw), tolerance)
         _must_hold(found)
-        if target.precision == "int8":
-            assert calibration is not None
-            written = _quantise(written, target, draft, calibration)
-            metadata.write(written, model.record, target.name)
-            draft.write_bytes(onnx_format.serialise(written))
-            found = parity.compare(
-                expected_nk, runtime.logits(draft, parity_nchw), target.tolerance
-            )
+        if calibration is not None and int8:
+            written = _quantise(written, model, target, draft, calibration)
+            logits_nk = runtime.logits(draft, parity_nchw)
+            found = parity.compare(expected_nk, logits_nk, target.tolerance)
         with _cleaning(out / target.file, out / RECORD):
             files.write_bytes(out / target.file, draft.read_bytes())
-            artifact = _record(model, target, out, written, found, calibration)
+            artifact = _record(model, target, out, (written, found), calibration)
             records.write(artifact, out / RECORD)
     return artifact
 
@@ -97,11 +94,16 @@ def _write_float(model: Model, target: Target, draft: Path) -> ModelProto:
 
 
 def _quantise(
-    written: ModelProto, target: Target, draft: Path, calibration: Calibration
+    written: ModelProto, model: Model, target: Target, draft: Path, calibration: Calibration
 ) -> ModelProto:
-    plan = qdq.place(written, target)
+    """Replace the float draft by the INT8 one."""
+    prepared = qdq.prepare(written, target)
+    plan = qdq.place(prepared, target)
     ranges = calibration.ranges(draft, list(plan.tensors))
-    return qdq.write(written, plan, ranges, target)
+    quantised = qdq.write(prepared, plan, ranges, target)
+    metadata.write(quantised, model.record, target.name)
+    draft.write_bytes(onnx_format.serialise(quantised))
+    return quantised
 
 
 def _check_images(model: Model, images_nchw: NDArray[np.float32]) -> None:
@@ -114,12 +116,13 @@ def _check_images(model: Model, images_nchw: NDArray[np.float32]) -> None:
 
 
 def _expected(model: Model, images_nchw: NDArray[np.float32]) -> NDArray[np.float32]:
-    device = next((tensor.device for tensor in model.module.state_dict().values()), None)
+    """Compute the checkpoint's logits, on the CPU: a GPU may round to TF32."""
+    module = copy.deepcopy(model.module).cpu().eval()
     parts = []
-    with evaluating(model.module), torch.no_grad():
+    with torch.no_grad():
         for first in range(0, len(images_nchw), _BATCH):
-            chunk_nchw = torch.from_numpy(images_nchw[first : first + _BATCH]).to(device)
-            parts.append(model.module(chunk_nchw).float().cpu().numpy())
+            chunk_nchw = torch.from_numpy(images_nchw[first : first + _BATCH])
+            parts.append(module(chunk_nchw).float().numpy())
     return np.concatenate(parts)
 
 
@@ -148,11 +151,11 @@ def _record(
     model: Model,
     target: Target,
     out: Path,
-    written: ModelProto,
-    found: Parity,
+    outcome: tuple[ModelProto, Parity],
     calibration: Calibration | None,
 ) -> Artifact:
     path = out / target.file
+    written, found = outcome
     int8 = target.precision == "int8"
     quantised, floating = count_layers(written)
     return Artifact(

@@ -13,13 +13,11 @@ from onnx import ModelProto, TensorProto, helper
 
 from edgekd.core import plugins, records
 from edgekd.core.errors import DataError, ExportError
-from edgekd.core.progress import Progress, Silent
 from edgekd.core.records import Record
 from edgekd.quantize.calibrator import Calibrator
 
 CALIBRATORS = "edgekd.quantize.calibrators"
 MEMORY_BYTES = 256 * 2**20  # of the tensors that one run returns
-RANDOM = "random"  # the source of images that must be asked for by this name
 
 
 class Range(NamedTuple):
@@ -45,7 +43,6 @@ def calibrate(
     options: Mapping[str, object] | None = None,
     *,
     memory_bytes: int = MEMORY_BYTES,
-    progress: Progress | None = None,
 ) -> dict[str, Range]:
     """Run a model on images and let a calibrator settle the range of each tensor.
 
@@ -59,7 +56,6 @@ def calibrate(
         calibrator: "minmax", "entropy", "percentile" or "mse".
         options: of the calibrator.
         memory_bytes: see above.
-        progress: None: silent.
 
     Raises:
         UsageError: no such calibrator, or no such option.
@@ -72,26 +68,20 @@ def calibrate(
     }
     reader = _Reader(model, tensors, memory_bytes)
     images = 0
-    # How many batches will come is not known beforehand.
-    with (progress or Silent()).task("calibrate", len(tensors)) as task:
-        for images_nchw in batches:
-            if not np.isfinite(images_nchw).all():
-                raise DataError("calibration images hold values that are not finite")
-            images += len(images_nchw)
-            for name, values in reader.values(images_nchw):
-                if not np.isfinite(values).all():
-                    raise ExportError(
-                        f"tensor '{name}' is not finite on calibration images: the checkpoint "
-                        "overflows, so no range can hold it"
-                    )
-                seen[name].observe(values)
-        if not images:
-            raise DataError("there are no calibration images")
-        ranges = {}
-        for name, watcher in seen.items():
-            ranges[name] = Range(*watcher.range())
-            task.advance()
-    return ranges
+    for images_nchw in batches:
+        if not np.isfinite(images_nchw).all():
+            raise DataError("calibration images hold values that are not finite")
+        images += len(images_nchw)
+        for name, values in reader.values(images_nchw):
+            if not np.isfinite(values).all():
+                raise ExportError(
+                    f"tensor '{name}' is not finite on calibration images: the checkpoint "
+                    "overflows, so no range can hold it"
+                )
+            seen[name].observe(values)
+    if not images:
+        raise DataError("there are no calibration images")
+    return {name: Range(*watcher.range()) for name, watcher in seen.items()}
 
 
 def random_batches(

@@ -8,16 +8,47 @@ Weights of 7 bits: without VNNI instructions the x86 kernels add two products of
 16 bits and saturate; 2 * 255 * 64 < 2**15 cannot, so every processor gives the same logits.
 """
 
-from onnx import ModelProto, NodeProto
+import numpy as np
+import onnx
+from onnx import ModelProto, NodeProto, TensorProto, helper
 
-from edgekd.export.graph import Graph
+from edgekd.export.graph import Graph, replace_nodes, set_constant
+from edgekd.export.names import module_of
 from edgekd.export.plan import PASSING, Plan, layers
 from edgekd.export.target import Quantise
+from edgekd.export.tidy import affine
 
+_IMAGES = 4  # dimensions of N, C, H, W
 _MATRIX = ("Gemm", "MatMul")
-_CLAMPS = ("Relu", "Clip")
 # Operators without weights that have a kernel for UINT8.
 _KERNELS = ("Add", "Mul", "GlobalAveragePool", "AveragePool", "Concat", "Sigmoid", "LeakyRelu")
+
+
+def prepare(model: ModelProto) -> None:
+    """Write what batch normalisation is left as convolutions, in place; tensors keep their names.
+
+    ONNX Runtime has no integer kernel for it, but for a convolution of each channel for itself.
+    """
+    graph = Graph(model)
+    known = onnx.shape_inference.infer_shapes(model).graph.value_info
+    images = {value.name for value in known if len(value.type.tensor_type.shape.dim) == _IMAGES}
+    for node in graph.nodes:
+        parameters = affine(graph, node) if node.op_type == "BatchNormalization" else None
+        if parameters is None or node.output[0] not in images:
+            continue
+        factor, shift = parameters
+        module = module_of(node.name)
+        weight, bias = f"{module}.factor", f"{module}.shift"
+        set_constant(model, weight, factor.reshape(-1, 1, 1, 1))
+        set_constant(model, bias, shift)
+        channels = len(factor)
+        node.CopyFrom(
+            helper.make_node(
+                "Conv", [node.input[0], weight, bias], [node.output[0]], f"{module}/Conv",
+                group=channels, kernel_shape=[1, 1],
+            )
+        )  # fmt: skip
+    replace_nodes(model, list(model.graph.node))
 
 
 def place(model: ModelProto, rules: Quantise) -> Plan:
@@ -30,6 +61,7 @@ def place(model: ModelProto, rules: Quantise) -> Plan:
         if _node(graph, name).op_type != "ConvTranspose"  # no integer kernel
     }
     raw = _raw(graph)
+    whole = {name for node in graph.nodes for name in node.output} - _float_tensors(model)
     wanted: set[str] = set()
     for node in graph.nodes:
         if node.name in weighted and node.op_type == "Conv" and node.output[0] in raw:
@@ -40,7 +72,7 @@ def place(model: ModelProto, rules: Quantise) -> Plan:
             wanted.update(graph.activations(node)[:1])
             if node.op_type == "Conv":
                 wanted.add(_clamped(graph, node.output[0]))
-        elif _has_kernel(graph, node, raw):
+        elif _has_kernel(graph, node, raw | whole):
             wanted.update(graph.activations(node))
             wanted.update(_clamped(graph, output) for output in node.output)
     _absorb(graph, plan, wanted)
@@ -64,18 +96,46 @@ def _raw(graph: Graph) -> set[str]:
     return raw
 
 
-def _has_kernel(graph: Graph, node: NodeProto, raw: set[str]) -> bool:
-    if raw.intersection(node.output):
+def _float_tensors(model: ModelProto) -> set[str]:
+    """Return the tensors of real numbers: shapes are computed by Gather and Reshape too."""
+    inferred = onnx.shape_inference.infer_shapes(model).graph
+    return {
+        value.name
+        for value in [*inferred.value_info, *inferred.input, *inferred.output]
+        if value.type.tensor_type.elem_type == TensorProto.FLOAT
+    }
+
+
+def _has_kernel(graph: Graph, node: NodeProto, skipped: set[str]) -> bool:
+    if skipped.intersection(node.output):
         return False
     if node.op_type in PASSING:
         return not graph.is_constant(node.input[0])
     return node.op_type in _KERNELS and not any(graph.is_constant(name) for name in node.input)
 
 
+def _clamps(graph: Graph, node: NodeProto) -> bool:
+    """Say whether the clamp of a Q, whose range holds 0, does the same."""
+    if node.op_type == "Relu":
+        return True
+    if node.op_type != "Clip":
+        return False
+    low, high = _bound(graph, node, 1, -np.inf), _bound(graph, node, 2, np.inf)
+    return low is not None and high is not None and low <= 0 <= high
+
+
+def _bound(graph: Graph, node: NodeProto, index: int, default: float) -> float | None:
+    """Return a bound of a Clip; None: it is computed."""
+    if len(node.input) <= index or not node.input[index]:
+        return default
+    value = graph.constant(node.input[index])
+    return None if value is None else float(value.item())
+
+
 def _clamped(graph: Graph, tensor: str) -> str:
     """Return the output of the clamp that alone reads ``tensor``, else the tensor."""
     reader = graph.only_reader(tensor)
-    if reader is not None and reader.op_type in _CLAMPS and reader.output[0] not in graph.outputs:
+    if reader is not None and _clamps(graph, reader) and reader.output[0] not in graph.outputs:
         return str(reader.output[0])
     return tensor
 
@@ -83,7 +143,7 @@ def _clamped(graph: Graph, tensor: str) -> str:
 def _absorb(graph: Graph, plan: Plan, wanted: set[str]) -> None:
     """Leave out clamps in front of a Q, whose range ends where the clamp's does."""
     for node in graph.nodes:
-        if node.op_type in _CLAMPS and node.output[0] in wanted:
+        if _clamps(graph, node) and node.output[0] in wanted:
             plan.absorbed.add(node.name)
             if graph.only_reader(node.input[0]) is node:
                 wanted.discard(node.input[0])
