@@ -23,14 +23,14 @@ class Worker:
     """The process that holds one model.
 
     Args:
-        arguments: of the agent, after the interpreter and its name.
+        command: that starts it.
         name: of the subject, for messages.
     """
 
-    def __init__(self, arguments: List[str], name: str) -> None:
+    def __init__(self, command: List[str], name: str) -> None:
         self.name = name
         self._process = subprocess.Popen(
-            own_command() + arguments,
+            command,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             universal_newlines=True,
@@ -110,7 +110,8 @@ def run(request: Dict[str, Any]) -> None:
     with ExitStack() as stack:
         workers: List[Worker] = []
         for index, subject in enumerate(subjects):
-            started = Worker(worker.arguments(subject, request), subject["name"])
+            command = own_command() + worker.arguments(subject, request)
+            started = Worker(command, subject["name"])
             stack.callback(started.close)
             workers.append(started)
             forward(started.listen(), subject=index)

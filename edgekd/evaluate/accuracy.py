@@ -77,7 +77,7 @@ def logits_of(
     return np.concatenate(logits)
 
 
-def record(  # noqa: PLR0917  as many as the record has sources
+def record(
     subject: str,
     sha256: str,
     device: str,

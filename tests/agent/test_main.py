@@ -65,7 +65,9 @@ def test_without_its_runtime_a_measurement_ends_with_an_error_line(
 ) -> None:
     blocked = tmp_path / "blocked"
     blocked.mkdir()
-    (blocked / "onnxruntime.py").write_text("raise ImportError('not on this board')")
+    (blocked / "onnxruntime.py").write_text(
+        "import os; os.write(1, b'native chatter'); raise ImportError('not on this board')"
+    )
     monkeypatch.setenv("PYTHONPATH", str(blocked))
     status, lines = agent("run", request(tmp_path))
     assert status == 1

@@ -196,3 +196,22 @@ def test_results_on_other_images_cannot_be_paired(tmp_path: Path) -> None:
     with pytest.raises(RecordError, match="about different images") as raised:
         accuracy.paired(tmp_path / "teacher.json", tmp_path / "student.json")
     assert raised.value.exit_status == 2
+
+
+def test_a_real_model_reads_real_digits_as_the_reference_evaluator_does(
+    shared_data: Path, tmp_path: Path
+) -> None:
+    from onnx.reference import ReferenceEvaluator
+
+    from edgekd.data.digits import Digits
+
+    digits = Digits().read("validation").take(np.arange(60))
+    pixels = np.kron(digits.batch(np.arange(60)), np.ones((1, 3, 3, 1), np.uint8))
+    framed = np.pad(pixels, ((0, 0), (2, 2), (2, 2), (0, 0)))  # MNIST's 28 by 28, with its margin
+    images = image_set(checked_pixels(framed, "test"), digits.labels_n, digits.class_names, "test")
+    file = shared_data / "onnx" / "mnist_cntk_opset8.onnx"  # one image at a time, pixels to 255
+    logits_nk = accuracy.logits_of(file, images, Normalisation(mean=(0.0,), std=(1 / 255,)))
+    model = ReferenceEvaluator(str(file))
+    feed = {"Input3": framed[:1].transpose(0, 3, 1, 2).astype(np.float32)}
+    np.testing.assert_allclose(logits_nk[:1], model.run(None, feed)[0], rtol=1e-4, atol=1e-2)
+    assert record(tmp_path, logits_nk, images).top1_percent.value > 60  # chance is 10

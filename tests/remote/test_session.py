@@ -83,9 +83,10 @@ def test_an_error_line_becomes_an_error_with_its_message(kind: str, error: type[
 def test_leaving_early_ends_the_agent_and_what_it_started() -> None:
     script = (
         "import json, subprocess, sys, time;"
-        "child = subprocess.Popen([sys.executable, '-S', '-c', 'import time; time.sleep(60)']);"
+        "command = [sys.executable, '-S', '-c', 'import time; time.sleep(60)'];"
+        "child = subprocess.Popen(command, stdout=subprocess.DEVNULL);"
         "line = {'schema_version': 1, 'type': 'machine', 'machine': str(child.pid)};"
-        "print(json.dumps(line), flush=True); time.sleep(60)"
+        "print(json.dumps(line), flush=True); time.sleep(5)"
     )
     command = [sys.executable, "-S", "-c", script]
     with session.talk("run", command=command) as said:
