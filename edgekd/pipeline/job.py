@@ -112,6 +112,14 @@ def device_of(training: specs.Training) -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Draw random weights from ``seed``, and leave torch's global generator as it was."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        yield
+
+
 def shape_of(images: ImageSet) -> tuple[int, int, int]:
     """Return C, H, W of the images."""
     height, width, channels = images.shape

@@ -8,7 +8,7 @@ from edgekd.data.sources import Splits
 from edgekd.models import checkpoint, score
 from edgekd.models.checkpoint import Model
 from edgekd.pipeline import train
-from edgekd.pipeline.job import Job, device_of, shape_of
+from edgekd.pipeline.job import Job, device_of, seeded, shape_of
 from edgekd.prune import channels
 
 
@@ -116,13 +116,14 @@ def _initial(job: Job, teacher: Model) -> Model:
     def work() -> None:
         model = teacher
         if spec.model is not None:
-            model = checkpoint.open_model(
-                spec.model,
-                weights=spec.weights,
-                classes=len(job.splits.class_names),
-                class_names=job.splits.class_names,
-                input_shape=shape_of(job.splits.train),
-            )
+            with seeded(job.recipe.training.seed):
+                model = checkpoint.open_model(
+                    spec.model,
+                    weights=spec.weights,
+                    classes=len(job.splits.class_names),
+                    class_names=job.splits.class_names,
+                    input_shape=shape_of(job.splits.train),
+                )
         save(model, "initial", teacher, job.splits, job.recipe.training, folder)
 
     depends = {

@@ -8,7 +8,7 @@ from edgekd.data.sources import Splits
 from edgekd.models import checkpoint, score
 from edgekd.models.checkpoint import Model
 from edgekd.pipeline import train
-from edgekd.pipeline.job import Job, shape_of
+from edgekd.pipeline.job import Job, seeded, shape_of
 
 log = logging.getLogger(__name__)
 
@@ -25,7 +25,8 @@ def make(job: Job) -> Model:
     folder = run_folder.checkpoint(job.folder, "teacher")
 
     def work() -> None:
-        model = open_spec(spec, job.splits)
+        with seeded(job.recipe.training.seed):
+            model = open_spec(spec, job.splits)
         if spec.train is not None:
             train.fit_and_save(job, model, None, spec.train, "teacher", "teacher")
         else:
