@@ -5,15 +5,13 @@ Letters: N images, K classes, H, W, C height, width and channels.
 
 import os
 import tempfile
-import zipfile
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edgekd.core import files, provenance, records, statistics
+from edgekd.core import files, predictions, provenance, records, statistics
 from edgekd.core.errors import DataError, DeviceError, RecordError
 from edgekd.core.progress import Progress, Silent, Task
 from edgekd.data.images import ImageSet
@@ -25,15 +23,6 @@ _CHUNK_BYTES = 256 * 2**20  # of pixels on the disk at a time; the memory holds 
 _BATCH = 64
 _TOP = 5  # meaningful from 6 classes on
 _ROWS = 4096  # of logits that are ranked at a time
-
-
-@dataclass(frozen=True)
-class Predictions:
-    """What a record's model said about each image."""
-
-    record: records.Accuracy
-    labels_n: NDArray[np.int64]
-    predictions_n: NDArray[np.int64]
 
 
 def logits_of(
@@ -126,47 +115,33 @@ def record(
     return found
 
 
-def predictions(path: Path) -> Predictions:
-    """Read an accuracy record and the predictions that it names.
-
-    Raises:
-        RecordError: either is missing, damaged or was changed.
-    """
-    found = records.read(records.Accuracy, path)
-    file = path.parent / found.predictions_file
-    records.check_file(file, found.predictions_sha256)
-    try:
-        with file.open("rb") as handle, np.load(handle, allow_pickle=False) as arrays:
-            labels_n, predictions_n = arrays["labels"], arrays["predictions"]
-    except (ValueError, KeyError, OSError, zipfile.BadZipFile) as error:
-        raise RecordError(f"'{file}' does not hold labels and predictions: {error}") from error
-    correct = (
-        int((labels_n == predictions_n).sum()) if labels_n.shape == predictions_n.shape else -1
-    )
-    if labels_n.shape != (found.images,) or correct != found.correct:
-        raise RecordError(
-            f"'{file}' does not belong to '{path}': the record counts {found.correct} of "
-            f"{found.images} images right"
-        )
-    return Predictions(found, labels_n, predictions_n)
-
-
-def paired(reference: Path, subject: Path) -> tuple[Predictions, Predictions]:
+def paired(
+    reference: Path, subject: Path
+) -> tuple[NDArray[np.integer], NDArray[np.integer], NDArray[np.integer]]:
     """Read two accuracy records whose predictions can be compared image by image.
 
+    Args:
+        reference: its record (.json), with the predictions beside it.
+        subject: likewise.
+
+    Returns:
+        The labels, the reference's predictions and the subject's, [N] each.
+
     Raises:
-        RecordError: one is damaged, or they are not about the same images.
+        RecordError: one is missing, damaged or was changed, or they are not about the same images.
     """
-    first, second = predictions(reference), predictions(subject)
-    if first.record.images_sha256 != second.record.images_sha256:
+    first = records.read(records.Accuracy, reference)
+    second = records.read(records.Accuracy, subject)
+    if first.images_sha256 != second.images_sha256:
         raise RecordError(
             f"'{reference}' and '{subject}' cannot be paired: they are about different images "
-            f"({first.record.images} {first.record.split} images, SHA-256 "
-            f"{first.record.images_sha256[:12]}..., and {second.record.images} "
-            f"{second.record.split} images, {second.record.images_sha256[:12]}...). "
-            "Evaluate both on the same."
+            f"({first.images} {first.split} images with SHA-256 {first.images_sha256[:12]}..., and "
+            f"{second.images} {second.split} images with {second.images_sha256[:12]}...): evaluate "
+            "both on the same"
         )
-    return first, second
+    labels_n, reference_n = predictions.labelled(first, reference.parent)
+    _, subject_n = predictions.labelled(second, subject.parent)
+    return labels_n, reference_n, subject_n
 
 
 def _chunks(images: ImageSet) -> Iterator[tuple[int, int]]:

@@ -22,7 +22,6 @@ from edgekd.remote import devices, lines, session
 
 WARM_UP_S = (0.5, 10.0)  # at least, at most; 10 s are some minutes for a whole measurement
 CONFIDENCE = 0.95  # two-sided
-_FEWEST = statistics.fewest_samples(0.9)
 
 
 @dataclass(frozen=True)
@@ -85,7 +84,7 @@ def measure(
         progress: who is told how far it is; None: nobody.
 
     Raises:
-        UsageError: the arguments do not fit each other, or are too few for a statistic.
+        UsageError: the arguments do not fit each other.
         RecordError: a file that is missing, was changed, or is no model for these images.
         DeviceError: the device is unknown to this machine or fails.
     """
@@ -120,11 +119,6 @@ def _check(
     if images_nchw.ndim != 4 or len(images_nchw) != spec.batch:  # noqa: PLR2004 (N, C, H, W)
         raise UsageError(
             f"the batch is {spec.batch}, but the images have the shape {images_nchw.shape}"
-        )
-    if spec.blocks * spec.runs < _FEWEST:
-        raise UsageError(
-            f"p90 needs at least {_FEWEST} samples, but {spec.blocks} blocks of {spec.runs} runs "
-            f"are {spec.blocks * spec.runs}"
         )
     for subject in subjects:
         records.check_file(subject.path, subject.sha256)
@@ -228,5 +222,5 @@ def _timing(
 
 def _certain(samples: NDArray[np.float64], quantile: float) -> records.Interval:
     interval = statistics.quantile_interval(samples.ravel(), quantile, CONFIDENCE)
-    assert interval is not None, "_check has counted the samples"
+    assert interval is not None, "the spec asks for enough samples"
     return interval

@@ -3,7 +3,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edgekd.core import records
+from edgekd.core import predictions, records
 from edgekd.core.errors import DataError, RecordError, UsageError
 from edgekd.core.records import Normalisation
 from edgekd.data.images import ImageSet, checked_pixels, image_set
@@ -86,10 +86,10 @@ def test_correct_images_are_counted_and_kept(tmp_path: Path) -> None:
     assert found.top1_percent.low == pytest.approx(30.06, abs=0.01)
     assert found.top1_percent.high == pytest.approx(95.44, abs=0.01)
     assert found.images_sha256 == images.sha256
-    read = accuracy.predictions(tmp_path / "net.json")
-    assert read.record == found
-    assert read.labels_n.tolist() == [0, 1, 2, 2]
-    assert read.predictions_n.tolist() == [0, 1, 0, 2]
+    assert records.read(records.Accuracy, tmp_path / "net.json") == found
+    labels_n, predictions_n = predictions.labelled(found, tmp_path)
+    assert labels_n.tolist() == [0, 1, 2, 2]
+    assert predictions_n.tolist() == [0, 1, 0, 2]
 
 
 def test_of_equal_logits_the_first_is_the_prediction(tmp_path: Path) -> None:
@@ -133,61 +133,21 @@ def test_logits_that_do_not_fit_images_and_classes_are_refused(
         record(tmp_path, np.zeros(shape), images_of([0, 1, 2]))
 
 
-def test_predictions_that_were_changed_are_refused(tmp_path: Path) -> None:
-    record(tmp_path, np.eye(3), images_of([0, 1, 2]))
-    np.savez(tmp_path / "net.npz", labels=np.array([0, 1, 2]), predictions=np.array([0, 1, 2]))
-    with pytest.raises(RecordError, match="was changed after its record was written"):
-        accuracy.predictions(tmp_path / "net.json")
-
-
-def test_predictions_that_are_missing_are_refused(tmp_path: Path) -> None:
-    record(tmp_path, np.eye(3), images_of([0, 1, 2]))
-    (tmp_path / "net.npz").unlink()
-    with pytest.raises(RecordError, match="is missing"):
-        accuracy.predictions(tmp_path / "net.json")
-
-
-@pytest.mark.parametrize(
-    "arrays",
-    [
-        {"labels": np.array([0, 1, 2])},
-        {"labels": np.array([0, 1, 2]), "predictions": np.array([1, 1, 1])},
-        {"labels": np.array([0, 1]), "predictions": np.array([0, 1])},
-        {"labels": np.array([0, 1, 2]), "predictions": np.array([0, 1, 2], dtype=object)},
-    ],
-    ids=["an array is missing", "another count", "other images", "pickled objects"],
-)
-def test_a_record_and_predictions_that_do_not_belong_together_are_refused(
-    tmp_path: Path, arrays: dict[str, np.ndarray]
-) -> None:
-    from edgekd.core import files
-
-    found = record(tmp_path, np.eye(3), images_of([0, 1, 2]))
-    np.savez(tmp_path / "net.npz", **arrays)
-    forged = {"predictions_sha256": files.sha256_of(tmp_path / "net.npz")}
-    records.write(found.model_copy(update=forged), tmp_path / "net.json")
-    with pytest.raises(RecordError, match=r"net\.npz' does not"):
-        accuracy.predictions(tmp_path / "net.json")
-
-
-def test_a_file_that_is_no_archive_is_refused(tmp_path: Path) -> None:
-    from edgekd.core import files
-
-    found = record(tmp_path, np.eye(3), images_of([0, 1, 2]))
-    (tmp_path / "net.npz").write_bytes(b"PK\x03\x04 torn")
-    forged = {"predictions_sha256": files.sha256_of(tmp_path / "net.npz")}
-    records.write(found.model_copy(update=forged), tmp_path / "net.json")
-    with pytest.raises(RecordError, match=r"net\.npz' does not hold labels and predictions"):
-        accuracy.predictions(tmp_path / "net.json")
-
-
 def test_results_on_the_same_images_can_be_paired(tmp_path: Path) -> None:
     images = images_of([0, 1, 2])
     record(tmp_path, np.eye(3), images, "teacher")
     record(tmp_path, np.zeros((3, 3)), images, "student")
-    teacher, student = accuracy.paired(tmp_path / "teacher.json", tmp_path / "student.json")
-    assert teacher.predictions_n.tolist() == [0, 1, 2]
-    assert student.predictions_n.tolist() == [0, 0, 0]
+    found = accuracy.paired(tmp_path / "teacher.json", tmp_path / "student.json")
+    assert [array.tolist() for array in found] == [[0, 1, 2], [0, 1, 2], [0, 0, 0]]
+
+
+def test_predictions_that_were_changed_cannot_be_paired(tmp_path: Path) -> None:
+    images = images_of([0, 1, 2])
+    record(tmp_path, np.eye(3), images, "teacher")
+    record(tmp_path, np.zeros((3, 3)), images, "student")
+    np.savez(tmp_path / "student.npz", labels=np.arange(3), predictions=np.arange(3))
+    with pytest.raises(RecordError, match="was changed after its record was written"):
+        accuracy.paired(tmp_path / "teacher.json", tmp_path / "student.json")
 
 
 def test_results_on_other_images_cannot_be_paired(tmp_path: Path) -> None:

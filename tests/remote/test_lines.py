@@ -1,7 +1,7 @@
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgekd.core.errors import DeviceError
@@ -39,12 +39,14 @@ def test_a_line_of_another_schema_is_refused(change: dict[str, object]) -> None:
         lines.parse(json.dumps(BLOCK | change))
 
 
+@settings(deadline=None)  # the first call builds the parser
 @given(st.text())
 def test_any_text_is_a_line_or_a_device_error(text: str) -> None:
     with pytest.raises(DeviceError):
         lines.parse(text)
 
 
+@settings(deadline=None)  # the first call builds the parser
 @given(st.dictionaries(st.sampled_from(sorted(BLOCK)), JSON))
 def test_any_change_of_a_line_is_a_line_or_a_device_error(change: dict[str, object]) -> None:
     try:
