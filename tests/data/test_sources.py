@@ -66,6 +66,13 @@ def test_a_limit_beyond_the_images_takes_all(pack: str) -> None:
     assert len(sources.load(spec(pack, train_images=500), seed=0).train) == 90
 
 
+def test_a_limit_keeps_an_image_of_the_rarest_class(tmp_path: Path) -> None:
+    common = image_set(some(40).pixels, [0] * 38 + [1] * 2, "ab", "these")
+    write_pack(tmp_path / "pack.npz", {"train": common, "test": common}, "ab")
+    found = sources.load(spec(f"pack:{tmp_path}/pack.npz", train_images=3), seed=0)
+    assert found.train.labels_n.tolist() == [0, 0, 1]
+
+
 def test_a_limit_below_one_image_of_each_class_is_refused(pack: str) -> None:
     with pytest.raises(DataError, match=r"train_images is 4, but there are 5 classes"):
         sources.load(spec(pack, train_images=4), seed=0)
