@@ -1,6 +1,5 @@
 """One small run of the whole job, shared by the tests that only read it."""
 
-
 import pytest
 
 from edgekd.core import specs

@@ -1,0 +1,47 @@
+"""A recipe's names are looked up before anything is trained."""
+
+import pytest
+
+from edgekd.core import specs
+from edgekd.core.errors import UsageError
+from edgekd.pipeline import preflight
+from edgekd.pipeline.plan import stage_names, steps
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("stages.1.methods=[{name='fdkdd'}]", "Did you mean 'fdkd'"),
+        ("stages.1.methods=[{name='kd',options={temprature=2}}]", "Did you mean 'temperature'"),
+        ("stages.1.methods=[{name='kd',options={temperature=-1}}]", "temperature must be > 0"),
+        ("student.prune.criterion=l3", "no criterion is called 'l3'"),
+        ("export.calibrator=entropie", "Did you mean 'entropy'"),
+        ("export.targets=['onnx-fp23']", "Did you mean 'onnx-fp32'"),
+        ("profile.device=host-gpu", "Did you mean 'host-cpu'"),
+        ("stages.1.name=pruned", "'pruned' names two steps"),
+        ("stages.1.name=../../etc", "it would be a path"),
+        ("gate.size_ratio.artifacts=['onnx-fp16']", "not exported"),
+    ],
+)
+def test_a_wrong_name_is_found_before_training(override: str, message: str) -> None:
+    with pytest.raises(UsageError, match=message.replace("(", r"\(")):
+        preflight.check(specs.load("digits", [override]))
+
+
+@pytest.mark.parametrize("name", ["digits", "cifar10-resnet56"])
+def test_the_built_in_recipes_pass(name: str) -> None:
+    preflight.check(specs.load(name))
+
+
+def test_stages_without_a_name_are_numbered() -> None:
+    recipe = specs.load("digits")
+    nameless = tuple(stage.model_copy(update={"name": None}) for stage in recipe.stages)
+    assert stage_names(nameless) == ["stage-1", "stage-2"]
+
+
+def test_the_plan_of_another_architecture_prunes_nothing() -> None:
+    tree = specs.load("digits").model_dump()
+    tree["student"] = {"model": "digits_resnet"}
+    lines = steps(specs.parse(tree, "other"))
+    assert not any(line.startswith("pruned") for line in lines)
+    assert any(line.startswith("initial: digits_resnet") for line in lines)
