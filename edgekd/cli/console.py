@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from edgekd.core.progress import Progress, Task
+from edgekd.core.progress import Progress, Silent, Task
 
 if TYPE_CHECKING:  # records stand on pydantic, which `edgekd --help` need not wait for
     from edgekd.core.records import Measurement, Verdict
@@ -20,6 +21,11 @@ _LEVELS = {-1: logging.ERROR, 0: logging.WARNING, 1: logging.INFO, 2: logging.DE
 _SECONDS_BETWEEN_LINES = 10.0
 
 
+def is_first_process() -> bool:
+    """Say whether this process speaks: under torchrun, all others would say the same."""
+    return os.environ.get("RANK", "0") == "0"
+
+
 def error(message: str) -> None:
     """Print an error on stderr."""
     print(f"error: {message}", file=sys.stderr)
@@ -27,7 +33,8 @@ def error(message: str) -> None:
 
 def note(message: str) -> None:
     """Print a remark on stderr."""
-    print(message, file=sys.stderr)
+    if is_first_process():
+        print(message, file=sys.stderr)
 
 
 def result(value: Any) -> None:
@@ -95,6 +102,8 @@ def set_up_log(verbosity: int) -> None:
 
 def progress() -> Progress:
     """Return bars for a terminal, plain lines for anything else."""
+    if not is_first_process():
+        return Silent()
     return _Bars() if sys.stderr.isatty() else _Lines()
 
 

@@ -136,7 +136,7 @@ def start(
         UsageError: the folder holds something, and ``resume`` was not asked for; or it holds
             something else than a run, and it was.
     """
-    workers = Workers()
+    workers = Workers(device_of(recipe.training))
     _check_folder(folder, resume=resume)
     workers.wait()
     splits = sources.load(recipe.data, seed=recipe.training.seed)  # before anything is written

@@ -5,15 +5,19 @@ from datetime import timedelta
 
 
 class Workers:
-    """The processes of this run; one alone unless torchrun started more."""
+    """The processes of this run; one alone unless torchrun started more.
 
-    def __init__(self) -> None:
+    Args:
+        device: where they train, "cpu" or "cuda"; it settles how they talk to one another.
+    """
+
+    def __init__(self, device: str) -> None:
         self._state = None
         if int(os.environ.get("WORLD_SIZE", "1")) > 1:
             from accelerate import PartialState  # torch: only where there is more than one process
 
             # The others wait while the first one exports and measures: give it the time.
-            self._state = PartialState(timeout=timedelta(hours=12))
+            self._state = PartialState(cpu=device == "cpu", timeout=timedelta(hours=12))
 
     @property
     def main(self) -> bool:

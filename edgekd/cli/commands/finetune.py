@@ -55,6 +55,8 @@ def command(
     except KeyboardInterrupt:
         console.note("interrupted; go on with the same command and --resume")
         raise
+    if not console.is_first_process():
+        return
     if json:
         console.result(record.model_dump(mode="json"))
     else:

@@ -1,5 +1,6 @@
 """``edgekd run``: the whole job."""
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -7,7 +8,7 @@ import typer
 
 from edgekd.cli import console
 from edgekd.cli.options import Json, Overrides, Resume
-from edgekd.core.errors import EdgekdError
+from edgekd.core.errors import EdgekdError, UsageError
 
 NAME = "run"
 
@@ -38,6 +39,8 @@ def command(
     from edgekd.pipeline import run as job  # torch: only now
 
     name = Path(recipe).stem
+    if out is None and "RANK" in os.environ:
+        raise UsageError("several processes must agree on a folder: name it with --out")
     folder = out or job.next_folder(Path("runs") / name, resume=resume)
     console.note(f"run: {folder}")
     try:
@@ -47,6 +50,8 @@ def command(
             console.note(f"go on with: edgekd run {recipe} --out {folder} --resume")
         raise
     assert found.verdict is not None
+    if not console.is_first_process():
+        raise typer.Exit(console.STATUS[found.verdict.state])
     if json:
         console.result(found.verdict.model_dump(mode="json"))
     else:
