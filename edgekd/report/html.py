@@ -114,7 +114,9 @@ def _summary(run: Run) -> str:
     deciding = [finding for finding in run.verdict.findings if not finding.informative]
     counts = {state: sum(f.state == state for f in deciding) for state in words.STATE_WORDS}
     if counts["passed"] == len(deciding):
-        return f"All {words.count(len(deciding), 'rule')} hold, each with its whole interval."
+        return (
+            f"{words.count(len(deciding), 'finding')}, each within its limit as a whole interval."
+        )
     parts = [f"{count} {state}" for state, count in counts.items() if count]
     return f"Of {words.count(len(deciding), 'finding')}, {words.listing(parts)}."
 

@@ -88,7 +88,9 @@ def svg_histogram(
     x_axis = svg.tight_axis(start, end, frame.left, frame.right, "latency (ms)")
     edges = np.linspace(x_axis.scale.low, x_axis.scale.high, _BINS + 1)
     counts = np.histogram(samples_ms, edges)[0]
-    y_axis = svg.axis((0.0, float(counts.max())), frame.bottom, frame.top, "inferences", count=4)
+    y_axis = svg.axis(
+        (0.0, float(counts.max())), frame.bottom, frame.top, "inferences (number)", count=4
+    )
     svg.draw_x_axis(drawing, frame, x_axis)
     svg.draw_y_axis(drawing, frame, y_axis, label_y=frame.top - 12)
     for low, high, count in zip(edges[:-1], edges[1:], counts, strict=True):

@@ -15,6 +15,8 @@ from edgekd.report.blocks import Block, Cell, Column, Figure, Folded, Note, Pane
 from edgekd.report.svg import Chart
 
 _BLOCKS_AND_RUNS = 2  # axes
+_HOST = "host-cpu"
+_HOST_NOTE = "Measured on the processor of the host: what is faster there need not be on a board."
 _NONE = "Latency was not measured in this run yet."
 _COLUMNS = (
     Column("Artifact"),
@@ -39,6 +41,8 @@ def section(run: Run) -> Section:
     if measured is None or not measured.timings:
         return Section("latency", "Latency", (Note(_NONE, "quiet"),))
     found: list[Block] = [Note(sentence) for sentence in facts.speed_sentences(run)]
+    if measured.device == _HOST:
+        found.append(Note(_HOST_NOTE, "quiet"))
     found += [_overview(run, measured.timings), _table(run, measured)]
     try:
         samples = _samples(run, measured)

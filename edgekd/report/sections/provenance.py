@@ -52,7 +52,7 @@ def _all(run: Run) -> list[tuple[str, str, str, records.Record]]:
     for name, artifact in run.artifacts.items():
         found.append((name, f"model file ({artifact.target})", artifact.sha256, artifact))
     for name, accuracy in run.accuracies.items():
-        found.append((name, "predictions", accuracy.predictions_sha256, accuracy))
+        found.append((f"accuracy of {name}", "predictions", accuracy.predictions_sha256, accuracy))
     if run.measurement:
         kind = "latency samples"
         found.append(("profile", kind, run.measurement.samples_sha256, run.measurement))
