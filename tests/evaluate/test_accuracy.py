@@ -102,9 +102,9 @@ def test_up_to_five_classes_have_no_top_5(tmp_path: Path) -> None:
 
 
 def test_top_5_counts_the_five_largest_and_not_the_sixth(tmp_path: Path) -> None:
-    falling = [[6, 5, 4, 3, 2, 1]] * 6
-    found = record(tmp_path, falling, images_of([0, 1, 2, 3, 4, 5], classes=6))
-    assert found.top5_percent == pytest.approx(100 * 5 / 6)
+    falling = [[6, 5, 4, 3, 2, 1]] * 4
+    found = record(tmp_path, falling, images_of([0, 0, 4, 5], classes=6))
+    assert found.top5_percent == 75.0
 
 
 def test_a_model_whose_logits_are_all_equal_is_not_right_among_its_best_five(
@@ -112,6 +112,15 @@ def test_a_model_whose_logits_are_all_equal_is_not_right_among_its_best_five(
 ) -> None:
     found = record(tmp_path, np.zeros((2, 10)), images_of([9, 8], classes=10))
     assert found.top5_percent == 0.0
+
+
+def test_of_equal_logits_the_first_five_are_the_best(tmp_path: Path) -> None:
+    # Every other class shares the largest: 1, 3, 5, 7 and 9 are the first of them.
+    images = images_of(list(range(20)), classes=20)
+    found = record(tmp_path, np.tile([0, 1], (20, 10)), images)
+    predicted = record(tmp_path, np.tile([0, 1], (2, 10)), images.take(np.array([9, 13])), "two")
+    assert found.top5_percent == 25.0
+    assert predicted.top5_percent == 50.0
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
