@@ -69,8 +69,7 @@ def commands() -> str:
     overview = _help()
     names = re.findall(r"^  ([a-z]+)  ", overview.partition("Commands:")[2], re.MULTILINE)
     parts = [COMMANDS_HEAD, f"```text\n{overview}```\n"]
-    for name in names:
-        parts.append(f"## edgekd {name}\n\n```text\n{_help(name)}```\n")
+    parts += [f"## edgekd {name}\n\n```text\n{_help(name)}```\n" for name in names]
     return "\n".join(parts)
 
 
