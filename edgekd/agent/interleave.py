@@ -16,7 +16,7 @@ from typing import Any, Dict, List
 
 from . import board, worker
 from .protocol import AgentError, emit, forward
-from .telemetry import snapshot
+from .telemetry import allowed_cores, snapshot
 
 
 class Worker:
@@ -106,7 +106,7 @@ def run(request: Dict[str, Any]) -> None:
     subjects = request["subjects"]
     total = len(subjects) * (1 + request["blocks"])
     least_s, most_s = request["warm_up_s"]
-    emit("machine", machine=board.machine())
+    emit("machine", machine=board.machine(), cores=len(allowed_cores()))
     with ExitStack() as stack:
         workers: List[Worker] = []
         for index, subject in enumerate(subjects):

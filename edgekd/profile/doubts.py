@@ -100,5 +100,12 @@ def about_machine(telemetry: Sequence[lines.Telemetry], foreign_ratio: float | N
     return found
 
 
+def about_threads(threads: int, cores: int) -> list[str]:
+    """Return a sentence if threads have to share cores, so that they wait for each other."""
+    if threads <= cores:
+        return []
+    return [f"{threads} threads share {cores} cores and wait for each other: ask for fewer"]
+
+
 def _gone(first: int | None, last: int | None) -> int | None:
     return None if first is None or last is None else last - first

@@ -38,6 +38,7 @@ class Notes:
     """What the agent said, sorted."""
 
     machine: str = ""
+    cores: int = 0
     opened: dict[int, lines.Opened] = field(default_factory=dict)
     warmed: dict[int, lines.Warmed] = field(default_factory=dict)
     memory: dict[int, lines.Memory] = field(default_factory=dict)
@@ -48,7 +49,7 @@ class Notes:
         """Note one line."""
         match line:
             case lines.Machine():
-                self.machine = line.machine
+                self.machine, self.cores = line.machine, line.cores
             case lines.Opened():
                 self.opened[line.subject] = line
             case lines.Warmed():
@@ -156,7 +157,12 @@ def _samples(notes: Notes, subject: int, spec: specs.Profile) -> NDArray[np.floa
         DeviceError: the agent left some out.
     """
     blocks = [notes.blocks.get((subject, block), ()) for block in range(spec.blocks)]
-    known = subject in notes.opened and subject in notes.warmed and subject in notes.memory
+    known = (
+        notes.cores > 0
+        and subject in notes.opened
+        and subject in notes.warmed
+        and subject in notes.memory
+    )
     if not known or any(len(block) != spec.runs for block in blocks):
         raise DeviceError(
             f"the agent was asked for {spec.blocks} blocks of {spec.runs} runs of each model, but "
@@ -181,6 +187,7 @@ def _record(
             timings, samples, [notes.warmed[index] for index in range(len(subjects))]
         ),
         *doubts.about_machine(notes.telemetry, foreign_ratio),
+        *doubts.about_threads(spec.threads, notes.cores),
     ]
     return records.Measurement(
         provenance=provenance.stamp("numpy", seed=0),

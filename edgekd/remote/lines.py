@@ -21,6 +21,7 @@ class Machine(_Line):
 
     type: Literal["machine"]
     machine: str  # model and cores, for people
+    cores: Annotated[int, Field(ge=1)]  # that the agent may use
 
 
 class Opened(_Line):

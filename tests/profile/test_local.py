@@ -87,7 +87,7 @@ def test_nanoseconds_become_milliseconds_in_the_order_of_the_blocks() -> None:
         "warmed": {"runs": 1, "seconds": 1.0, "steady": True},
         "memory": {"peak_mib": 1.0},
     }
-    notes = local.Notes()
+    notes = local.Notes(cores=1)
     for kind, values in lines_of.items():
         line = {"schema_version": 1, "type": kind, "subject": 0, **values}
         notes.take(lines.parse(json.dumps(line)), Listener())

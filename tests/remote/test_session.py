@@ -28,7 +28,8 @@ def alive(pid: int) -> bool:
 def test_the_request_arrives_with_its_schema_version() -> None:
     script = (
         "import json, sys; request = json.load(open(sys.argv[2]));"
-        "line = {'schema_version': 1, 'type': 'machine', 'machine': sys.argv[1] + repr(request)};"
+        "line = {'schema_version': 1, 'type': 'machine', 'cores': 1};"
+        "line['machine'] = sys.argv[1] + repr(request);"
         "print(json.dumps(line));" + DONE
     )
     (line,) = listen(script)
@@ -85,7 +86,7 @@ def test_leaving_early_ends_the_agent_and_what_it_started() -> None:
         "import json, subprocess, sys, time;"
         "command = [sys.executable, '-S', '-c', 'import time; time.sleep(60)'];"
         "child = subprocess.Popen(command, stdout=subprocess.DEVNULL);"
-        "line = {'schema_version': 1, 'type': 'machine', 'machine': str(child.pid)};"
+        "line = {'schema_version': 1, 'type': 'machine', 'cores': 1, 'machine': str(child.pid)};"
         "print(json.dumps(line), flush=True); time.sleep(5)"
     )
     command = [sys.executable, "-S", "-c", script]
@@ -106,7 +107,7 @@ def test_an_agent_that_ignores_the_request_to_end_is_killed(
     monkeypatch.setattr(session, "_PATIENCE_S", 0.2)
     script = (
         "import json, os, signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN);"
-        "line = {'schema_version': 1, 'type': 'machine', 'machine': str(os.getpid())};"
+        "line = {'schema_version': 1, 'type': 'machine', 'cores': 1, 'machine': str(os.getpid())};"
         "print(json.dumps(line), flush=True); time.sleep(60)"
     )
     with session.talk("run", command=[sys.executable, "-S", "-c", script]) as said:
