@@ -103,7 +103,8 @@ def _about(run: Run) -> list[str]:
         found.append(f"measured on {run.measurement.device}")
     record = run.verdict or run.ladder or run.measurement or teacher
     if record:
-        found.append(record.provenance.made_at.strftime("%-d %B %Y, %H:%M UTC"))
+        made_at = record.provenance.made_at
+        found.append(f"{made_at.day} {made_at:%B %Y, %H:%M} UTC")
     return found
 
 
@@ -114,9 +115,9 @@ def _summary(run: Run) -> str:
     deciding = [finding for finding in run.verdict.findings if not finding.informative]
     counts = {state: sum(f.state == state for f in deciding) for state in words.STATE_WORDS}
     if counts["passed"] == len(deciding):
-        return (
-            f"{words.count(len(deciding), 'finding')}, each within its limit as a whole interval."
-        )
+        many = f"All {len(deciding)} findings lie within their limits"
+        one = "The one finding that decides lies within its limit"
+        return f"{many if len(deciding) > 1 else one}, whole intervals included."
     parts = [f"{count} {state}" for state, count in counts.items() if count]
     return f"Of {words.count(len(deciding), 'finding')}, {words.listing(parts)}."
 

@@ -223,9 +223,14 @@ def draw_y_axis(drawing: Drawing, frame: Frame, axis: Axis, label_y: float = 14)
 
 
 def fit(text: str, px: float) -> str:
-    """Shorten a text that is too wide; the tables have it whole."""
-    room = max(4, int(px / CHARACTER_PX + 0.5))
-    return text if len(text) <= room else text[: room - 1] + "…"
+    """Leave out the middle of a text that is too wide: names differ at their ends.
+
+    The tables have it whole.
+    """
+    room = max(5, int(px / CHARACTER_PX + 0.5))
+    if len(text) <= room:
+        return text
+    return f"{text[: room // 2]}…{text[room // 2 + 1 - room :]}"
 
 
 def _with_tip(element: str, tip: str) -> str:

@@ -63,6 +63,17 @@ def digits_apart(intervals: Iterable[Interval], least: int) -> int:
     return digits
 
 
+def digits_beside(interval: Interval, limit: float, least: int) -> int:
+    """Return how many decimals show on which side of a limit value and ends lie, at most 4."""
+    digits = digits_apart([interval], least)
+    points = [interval.low, interval.value, interval.high]
+    while digits < _MOST_DIGITS and any(
+        point != limit and fixed(point, digits) == fixed(limit, digits) for point in points
+    ):
+        digits += 1
+    return digits
+
+
 def share(ratio: float) -> str:
     """Return "50 %", with a decimal below 10 %."""
     percent = 100 * ratio

@@ -54,6 +54,15 @@ def test_what_stands_in_the_way_of_a_pass_is_said_beside_the_verdict(run: Run, p
     assert len(reasons) == 2
 
 
+def test_a_pass_says_that_whole_intervals_lie_within_the_limits(tmp_path: Path) -> None:
+    run = judged(tmp_path / "1", gate={"top1_drop_pp": {"margin": 2.0}})
+    verdict = read(html.html(run)).all("section")[0]
+    assert "passed" in verdict.classes
+    assert verdict.one("p").text == (
+        "All 2 findings lie within their limits, whole intervals included."
+    )
+
+
 def test_what_is_only_informative_does_not_stand_beside_the_verdict(run: Run) -> None:
     assert run.verdict is not None
     findings = tuple(f.model_copy(update={"informative": True}) for f in run.verdict.findings)
@@ -228,6 +237,9 @@ def test_training_curves_show_each_term_and_the_kept_epoch(page: Node) -> None:
     loss = chart(page, "training-0-loss")
     assert [node.text for node in loss.all("text", "ink")] == ["ce", "kd"]
     assert loss.one("desc").text == "ce ends at 0.3333; kd ends at 0.1667"
+    heights = [step.split()[1] for step in loss.all("path", "curve")[0].attributes["d"].split("L")]
+    assert sorted(heights, key=float) == heights  # the loss falls: further down is more px
+    assert len(set(heights)) == 3
     gradient = chart(page, "training-0-gradient")
     assert gradient.one("desc").text == "ce ends at 0.2; kd ends at 0.3"
     accuracy = chart(page, "training-0-accuracy")

@@ -128,5 +128,5 @@ def test_axes_carry_their_labels_and_every_tick() -> None:
 def test_a_long_text_is_shortened_to_the_room_there_is() -> None:
     assert svg.fit("short", 100) == "short"
     fitted = svg.fit("a-very-long-name-of-an-artifact", 100)
-    assert fitted.endswith("…")
+    assert fitted == "a-very-…tifact"
     assert svg.text_px(fitted) <= 100 + svg.CHARACTER_PX

@@ -93,3 +93,9 @@ def test_lists_end_with_and() -> None:
 
 def test_one_thing_is_not_plural() -> None:
     assert [words.count(1, "image"), words.count(1200, "image")] == ["1 image", "1,200 images"]
+
+
+def test_digits_show_on_which_side_of_its_limit_a_value_lies() -> None:
+    assert words.digits_beside(interval(0.903, 0.899, 0.906), limit=0.9, least=2) == 3
+    assert words.digits_beside(interval(0.6, 0.5, 0.7), limit=0.9, least=2) == 2
+    assert words.digits_beside(interval(0.9, 0.9, 0.9), limit=0.9, least=2) == 2

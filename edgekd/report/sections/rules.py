@@ -46,14 +46,14 @@ def _table(findings: Sequence[Finding]) -> Table:
 
 def _row(finding: Finding) -> tuple[Cell, ...]:
     unit, measured = _UNITS[finding.unit], finding.measured
-    name = words.RULE_WORDS.get(finding.rule, finding.rule)
+    name = _rule(finding)
     name += " (informative)" if finding.informative else ""
     state = Cell(words.STATE_WORDS[finding.state].capitalize(), tone=finding.state)
     limit = blocks.number(f"{finding.limit:g}{unit}", finding.limit)
     if measured is None:
         unknown = [blocks.number("not known", None)] * 3
         return (Cell(name), Cell(finding.artifact), *unknown, limit, state)
-    exact, digits = measured.low == measured.high, words.digits_apart([measured], 2)
+    exact, digits = measured.low == measured.high, words.digits_beside(measured, finding.limit, 2)
     return (
         Cell(name),
         Cell(finding.artifact),
@@ -65,14 +65,19 @@ def _row(finding: Finding) -> tuple[Cell, ...]:
     )
 
 
+def _rule(finding: Finding) -> str:
+    return words.RULE_WORDS.get(finding.rule, finding.rule)
+
+
 def _figure(run: Run, unit: str, findings: Sequence[Finding]) -> blocks.Figure:
     series = looks.series(run)
+    single = len({finding.rule for finding in findings}) == 1
     marks = [
         charts.Mark(
-            name=f"{finding.artifact}: {words.RULE_WORDS.get(finding.rule, finding.rule)}",
+            name=finding.artifact if single else f"{finding.artifact}: {_rule(finding)}",
             interval=finding.measured,
             series=series.get(finding.artifact, looks.STEP),
-            digits=words.digits_apart([finding.measured], 2),
+            digits=words.digits_beside(finding.measured, finding.limit, 2),
             limit=finding.limit,
         )
         for finding in findings
