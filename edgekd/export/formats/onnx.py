@@ -21,6 +21,7 @@ log = logging.getLogger(__name__)
 INPUT = "images"
 OUTPUT = "logits"
 BATCH = "batch"  # the name of the free dimension
+_CHATTY = ("torch.onnx", "torch.export", "onnxscript", "onnx_ir")  # loggers
 _OLDEST_OPSET = 18  # the exporter writes nothing older, whatever it is asked for
 
 
@@ -90,7 +91,7 @@ def _export(
 def _hushed() -> Iterator[io.StringIO]:
     """Catch what the exporter prints: stdout carries results, and only edgekd's own."""
     noise = io.StringIO()
-    chatty = [logging.getLogger(name) for name in ("torch.onnx", "torch.export", "onnxscript")]
+    chatty = [logging.getLogger(name) for name in _CHATTY]
     levels = [logger.level for logger in chatty]
     with (
         contextlib.redirect_stdout(noise),

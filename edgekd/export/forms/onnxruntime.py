@@ -73,7 +73,7 @@ def place(model: ModelProto, rules: Quantise) -> Plan:
             if node.op_type == "Conv":
                 wanted.add(_clamped(graph, node.output[0]))
         elif _has_kernel(graph, node, raw | whole):
-            wanted.update(graph.activations(node))
+            wanted.update(set(graph.activations(node)) - whole)
             wanted.update(_clamped(graph, output) for output in node.output)
     _absorb(graph, plan, wanted)
     _keep_matrix_outputs_float(graph, plan, wanted)

@@ -1,0 +1,54 @@
+"""Writing a model in an older opset."""
+
+import numpy as np
+import pytest
+
+from edgekd.core.errors import ExportError
+from edgekd.export import opset
+from tests.export import graphs
+from tests.export.graphs import Builder
+
+
+@pytest.mark.parametrize("version", [13, 15, 17])
+def test_opset_asked_for_is_the_opset_written(version: int) -> None:
+    b = Builder(opset=18)
+    axes = b.constant("axes", np.array([1], np.int64))
+    x = b.node("ReduceMax", b.conv("images", 16, 16), axes, keepdims=1, noop_with_empty_axes=0)
+    b.nodes.append(
+        graphs.helper.make_node("Split", [x], ["top", "bottom"], "s/Split", axis=2, num_outputs=2)
+    )
+    x = b.node("Flatten", b.node("Add", "top", "bottom"))
+    model = b.model(b.node("Gemm", x, b.weight("w", 32, 5)))
+    images_nchw = graphs.images(model)
+    before_nk = graphs.run(model, images_nchw)
+    opset.lower(model, version)
+    assert opset.of(model) == version
+    assert graphs.run(model, images_nchw) == pytest.approx(before_nk)
+
+
+def test_ir_version_is_the_oldest_that_holds_the_opset() -> None:
+    model = graphs.plain()
+    opset.lower(model, 17)
+    assert model.ir_version == 8
+
+
+def test_operator_that_an_opset_lacks_is_refused_by_name() -> None:
+    model = graphs.excited()  # HardSwish came with 14
+    with pytest.raises(ExportError, match="'swish/HardSwish': opset 13 has no operator HardSwish"):
+        opset.lower(model, 13)
+
+
+def test_axes_that_are_computed_cannot_be_lowered() -> None:
+    b = Builder(opset=18)
+    size = b.node("Shape", "images", name="size", start=1, end=2)
+    sixteen = b.constant("sixteen", np.array([16], np.int64))
+    axes = b.node("Div", size, sixteen, name="axes")  # 1, as it happens
+    x = b.node("Flatten", b.node("ReduceMax", "images", axes, name="max"))
+    model = b.model(b.node("Gemm", x, b.weight("w", 64, 5)))
+    with pytest.raises(ExportError, match="'max/ReduceMax': its axes are computed"):
+        opset.lower(model, 17)
+
+
+def test_newer_opset_than_the_model_has_is_refused() -> None:
+    with pytest.raises(ExportError, match="set opset = 17 in the target"):
+        opset.lower(graphs.plain(), 19)

@@ -1,0 +1,58 @@
+"""Export targets, built in and one's own."""
+
+from pathlib import Path
+
+import pytest
+
+from edgekd.core import catalogue
+from edgekd.core.errors import UsageError
+from edgekd.export.target import Target
+
+
+@pytest.mark.parametrize("name", catalogue.names("export"))
+def test_built_in_target_can_be_read(name: str) -> None:
+    target = Target.read(name)
+    assert target.name == name
+    assert target.description
+    assert target.runs_on
+
+
+def test_int8_for_processors_cannot_overflow_sixteen_bits() -> None:
+    assert Target.read("onnx-int8").quantise.weight_bits == 7
+
+
+def test_tensorrt_target_has_a_fixed_batch_and_an_opset_that_jetpack_5_reads() -> None:
+    target = Target.read("tensorrt-int8")
+    assert (target.batch, target.opset) == (1, 17)
+
+
+def test_own_file_is_called_after_its_stem(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text('precision = "fp32"\nopset = 17\ntolerance = 0.1\n')
+    assert Target.read(str(path)).name == "mine"
+
+
+@pytest.mark.parametrize(
+    ("line", "complaint"),
+    [
+        ('precison = "int8"', "Did you mean 'precision'"),
+        ('form = "tensorrt"', "form must be given with precision 'int8'"),
+        ("opset = 12", "opset: Input should be greater than or equal to 13"),
+        ('file = "../model.onnx"', "file: String should match pattern"),
+        ("batch = 0", "batch"),
+        ("[quantise]\nweight_bits = 4", "quantise.weight_bits: Input should be 7 or 8"),
+    ],
+)
+def test_mistake_in_a_target_is_named(tmp_path: Path, line: str, complaint: str) -> None:
+    path = tmp_path / "mine.toml"
+    wanted = {"precision": '"fp32"', "opset": "17", "tolerance": "0.1"}
+    wanted.pop(line.partition(" ")[0], None)
+    path.write_text("\n".join([*(f"{key} = {value}" for key, value in wanted.items()), line]))
+    with pytest.raises(UsageError) as caught:
+        Target.read(str(path))
+    assert complaint in str(caught.value)
+
+
+def test_unknown_target_is_refused_with_those_there_are() -> None:
+    with pytest.raises(UsageError, match="Did you mean 'tensorrt-int8'"):
+        Target.read("tensorrt-int4")

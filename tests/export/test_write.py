@@ -1,0 +1,143 @@
+"""Export from checkpoint to artifact."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from torch import Tensor, nn
+
+from edgekd.core import records
+from edgekd.core.errors import DataError, ExportError, UsageError
+from edgekd.export import write
+from edgekd.export.target import Target
+from edgekd.models.checkpoint import Model
+from tests.export import graphs, trt_rules
+from tests.export.conftest import calibration, make_images, make_model
+
+
+def artifact(folder: Path) -> records.Artifact:
+    return records.read(records.Artifact, folder / "artifact.json")
+
+
+@pytest.mark.parametrize("name", ["onnx-fp32", "onnx-int8", "tensorrt-int8"])
+def test_record_describes_the_file(exports: dict[str, Path], name: str) -> None:
+    found = artifact(exports[name])
+    path = exports[name] / found.file
+    records.check_file(path, found.sha256)
+    assert found.bytes == path.stat().st_size
+    assert found.opset == onnx.load(str(path)).opset_import[0].version
+    assert found.parents == ("ab" * 32,)
+    onnx.checker.check_model(str(path), full_check=True)
+
+
+@pytest.mark.parametrize("name", ["onnx-fp32", "onnx-int8", "tensorrt-int8"])
+def test_artifact_computes_what_its_checkpoint_does(exports: dict[str, Path], name: str) -> None:
+    parity = artifact(exports[name]).parity
+    assert parity.state == "passed"
+    assert parity.images == 32
+    assert parity.relative_error < (1e-4 if name == "onnx-fp32" else 0.25)
+    assert parity.cosine > (0.9999 if name == "onnx-fp32" else 0.98)
+
+
+def test_layers_are_counted_in_the_written_graph(exports: dict[str, Path]) -> None:
+    counts = {
+        name: (found.quantised_layers, found.float_layers)
+        for name, folder in exports.items()
+        for found in [artifact(folder)]
+    }
+    assert counts == {"onnx-fp32": (0, 3), "onnx-int8": (3, 0), "tensorrt-int8": (3, 0)}
+
+
+def test_exported_network_keeps_the_rules_of_tensorrt(exports: dict[str, Path]) -> None:
+    assert trt_rules.faults(onnx.load(str(exports["tensorrt-int8"] / "model.onnx"))) == []
+
+
+def test_runtime_computes_the_exported_network_in_integers(
+    exports: dict[str, Path], tmp_path: Path
+) -> None:
+    found = graphs.optimised(onnx.load(str(exports["onnx-int8"] / "model.onnx")), tmp_path)
+    assert (found["QLinearConv"], found["QLinearAdd"], found["QGemm"]) == (2, 1, 1)
+    assert not {"Conv", "Relu", "Gemm", "DequantizeLinear"} & set(found)
+
+
+def test_calibration_is_noted_for_int8_alone(exports: dict[str, Path]) -> None:
+    assert artifact(exports["onnx-int8"]).calibration == "minmax on 128 training images"
+    assert artifact(exports["onnx-fp32"]).calibration is None
+
+
+def test_random_calibration_is_stamped(small: Model, tmp_path: Path) -> None:
+    random = write.Calibration(calibration(make_images(8)).ranges, "random", valid=False)
+    found = write.export(
+        small,
+        Target.read("tensorrt-int8"),
+        tmp_path,
+        parity_nchw=make_images(4),
+        calibration=random,
+    )
+    assert not found.accuracy_valid
+
+
+def test_int8_without_images_is_refused(small: Model, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="needs images for calibration"):
+        write.export(small, Target.read("onnx-int8"), tmp_path, parity_nchw=make_images(4))
+
+
+@pytest.mark.parametrize("shape", [(0, 3, 16, 16), (4, 3, 8, 8)])
+def test_parity_needs_images_of_the_models_shape(
+    small: Model, tmp_path: Path, shape: tuple[int, ...]
+) -> None:
+    images_nchw = np.zeros(shape, np.float32)
+    with pytest.raises(DataError, match="parity needs images"):
+        write.export(small, Target.read("onnx-fp32"), tmp_path, parity_nchw=images_nchw)
+
+
+class Moody(nn.Module):
+    """Computes something else while it is exported than before."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(12, 3)
+
+    def forward(self, images_nchw: Tensor) -> Tensor:
+        factor = 2.0 if torch.compiler.is_exporting() else 1.0
+        logits_nk: Tensor = factor * self.linear(images_nchw.flatten(1))
+        return logits_nk
+
+
+def test_failed_parity_leaves_nothing_behind(tmp_path: Path) -> None:
+    model = make_model(Moody(), (3, 2, 2), classes=3)
+    out = tmp_path / "out"
+    with pytest.raises(ExportError, match="does not compute what its checkpoint does"):
+        write.export(model, Target.read("onnx-fp32"), out, parity_nchw=make_images(8, (3, 2, 2)))
+    assert not out.exists()
+
+
+def test_failed_calibration_leaves_the_last_artifact_alone(
+    small: Model, exports: dict[str, Path]
+) -> None:
+    out = exports["onnx-int8"]
+    before = {path.name: path.read_bytes() for path in out.iterdir()}
+
+    def fail(path: Path, tensors: list[str]) -> dict[str, tuple[float, float]]:
+        raise ExportError("no range")
+
+    with pytest.raises(ExportError, match="no range"):
+        write.export(
+            small,
+            Target.read("onnx-int8"),
+            out,
+            parity_nchw=make_images(4),
+            calibration=write.Calibration(fail, "broken"),
+        )
+    assert {path.name: path.read_bytes() for path in out.iterdir()} == before
+
+
+def test_file_tells_its_classes_and_how_to_prepare_images(exports: dict[str, Path]) -> None:
+    model = onnx.load(str(exports["onnx-int8"] / "model.onnx"))
+    notes = {entry.key: entry.value for entry in model.metadata_props}
+    assert json.loads(notes["classes"]) == [str(index) for index in range(20)]
+    assert json.loads(notes["preprocessing"])["size"] == [16, 16]
+    assert notes["edgekd.target"] == "onnx-int8"
