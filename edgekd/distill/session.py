@@ -8,7 +8,6 @@ from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
@@ -16,7 +15,6 @@ from torch.nn.modules.conv import _ConvNd
 from edgekd.core import plugins, specs
 from edgekd.core.errors import UsageError
 from edgekd.core.progress import Progress
-from edgekd.data.augment import normalise
 from edgekd.data.sources import Splits
 from edgekd.distill import cache, hardware, taps
 from edgekd.distill.batches import Batch, Batches
@@ -96,7 +94,7 @@ def start(task: Task, processes: Processes, progress: Progress) -> Session:
     _check(task, uses)
     normalisation = task.student.record.normalisation
     batches = Batches(task.splits.train, normalisation, task.data, task.training.seed, processes)
-    look_nchw = normalise(task.splits.train.batch(np.arange(_LOOK)), normalisation, "cpu")
+    look_nchw = next(batches.in_order(0)).images_nchw[:_LOOK].cpu()
     module = deepcopy(task.student.module).cpu()
     tapped = taps.discover(module, look_nchw)
     module.to(processes.device).to(memory_format=torch.channels_last)
@@ -107,11 +105,8 @@ def start(task: Task, processes: Processes, progress: Progress) -> Session:
     source: Source | None = None
     before = time.perf_counter()
     if uses:
-        assert task.teacher is not None
-        teacher = Frozen(task.teacher.module, look_nchw)
-        notes.append(teacher.note)
-        pairs = _pairs(task, task.teacher, uses, tapped, teacher.module, look_nchw)
-        source = _online(task, teacher, pairs, arithmetic)
+        source, pairs, note = _online(task, uses, tapped, look_nchw, arithmetic)
+        notes.append(note)
         if views is not None:
             key = _cache_key(task, views)
             source = cache.build(task.folder, key, views, batches, source, processes, progress)
@@ -184,36 +179,37 @@ def _layers(module: nn.Module) -> int:
     return sum(isinstance(part, _ConvNd | nn.Linear) for part in module.modules())
 
 
-def _pairs(
+def _online(
     task: Task,
-    known: Model,
     uses: list[Use],
     tapped: list[Tap],
-    teacher: nn.Module,
     look_nchw: Tensor,
-) -> dict[str, str]:
-    """Return path of the student -> path of the teacher, if a method reads features."""
+    arithmetic: Arithmetic,
+) -> tuple[Online, dict[str, str], str]:
+    """Return the teacher, path of the student -> path of the teacher, and a note."""
+    assert task.teacher is not None
+    teacher = Frozen(task.teacher.module, look_nchw)
+    student_name, name = task.student.record.model, task.teacher.record.model
     readers = [use.method for use in uses if use.method.needs_features]
-    if not readers:
-        return {}
-    names = (task.student.record.model, known.record.model)
-    if names[0] == names[1]:
-        return taps.pair_same(tapped, teacher, look_nchw)
+    pairs: dict[str, str] = {}
+    if readers and student_name == name:
+        pairs = taps.pair_same(tapped, teacher.module, look_nchw)
+    elif readers:
+        _check_alignment(readers, student_name, name)
+        pairs = taps.pair_stages(tapped, taps.discover(teacher.module, look_nchw))
+    teacher.to(arithmetic.device).to(memory_format=torch.channels_last)
+    normalisations = (task.student.record.normalisation, task.teacher.record.normalisation)
+    return Online(teacher, pairs, normalisations, arithmetic), pairs, teacher.note
+
+
+def _check_alignment(readers: list[Method], student: str, teacher: str) -> None:
     for method in readers:
         if method.align == "index":
             raise UsageError(
                 f"'{type(method).__name__.lower()}' compares channel by channel, so student and "
-                f"teacher must be one architecture, but are '{names[0]}' and '{names[1]}'. Use "
+                f"teacher must be one architecture, but are '{student}' and '{teacher}'. Use "
                 "method 'kd', or fdkd with modes = [\"spatial\"], which needs no such match"
             )
-    return taps.pair_stages(tapped, taps.discover(teacher, look_nchw))
-
-
-def _online(task: Task, teacher: Frozen, pairs: dict[str, str], arithmetic: Arithmetic) -> Online:
-    assert task.teacher is not None
-    teacher.to(arithmetic.device).to(memory_format=torch.channels_last)
-    normalisations = (task.student.record.normalisation, task.teacher.record.normalisation)
-    return Online(teacher, pairs, normalisations, arithmetic)
 
 
 def _cache_key(task: Task, views: int) -> str:

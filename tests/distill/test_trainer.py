@@ -1,15 +1,19 @@
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from edgekd.core import specs
 from edgekd.core.errors import DataError, UsageError
 from edgekd.data.augment import normalise
 from edgekd.data.images import image_set
+from edgekd.distill.method import Outputs
+from edgekd.distill.methods.fdkd import FDKD
+from edgekd.distill.optim import Schedule
 from edgekd.models import score
 from tests.distill import toys
 from tests.distill.toys import fit, model, same, stage
@@ -338,10 +342,31 @@ def test_progress_counts_every_step_of_the_stage(tmp_path: Path) -> None:
     assert "validation" in note
 
 
-def test_losses_are_computed_in_fp32_under_autocast(tmp_path: Path) -> None:
+def test_losses_are_computed_in_fp32_under_autocast(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[Tensor] = []
+    forward = FDKD.forward
+
+    def spy(self: FDKD, student: Outputs, *others: Any) -> dict[str, Tensor]:
+        seen.extend([student.logits_nk, *student.features.values()])
+        return forward(self, student, *others)
+
+    monkeypatch.setattr(FDKD, "forward", spy)
     training = toys.TRAINING.model_copy(update={"amp": "bf16"})
     trained, record = fit(
         tmp_path, toys.distilling(epochs=1), model(0), model(1), training=training
     )
     assert any(note.startswith("amp: bf16, as asked") for note in record.notes)
     assert all(parameter.dtype == torch.float32 for parameter in trained.parameters())
+    assert all(tensor.dtype == torch.float32 for tensor in seen)
+    # The network did compute in bf16.
+    assert all(torch.equal(tensor, tensor.bfloat16().float()) for tensor in seen)
+
+
+def test_the_learning_rate_follows_the_schedule_over_all_epochs(tmp_path: Path) -> None:
+    stage_ = stage(epochs=3, learning_rate=0.1, warmup_epochs=1)
+    _, record = fit(tmp_path, stage_)
+    schedule = Schedule(stage_, steps=3)
+    expected = [schedule.rate(step) for step in (2, 5, 8)]
+    assert [epoch.learning_rate for epoch in record.epochs] == expected
