@@ -259,7 +259,7 @@ def test_mcnemar_is_the_binomial_test_and_symmetric(lost: int, gained: int) -> N
     assert p_value == pytest.approx(statistics.mcnemar_exact(gained, lost))
     if lost + gained:
         expected = scipy.stats.binomtest(lost, lost + gained).pvalue
-        assert p_value == pytest.approx(expected, rel=1e-6, abs=1e-300)
+        assert p_value == pytest.approx(expected, rel=1e-6, abs=1e-200)
 
 
 # Holm
@@ -455,6 +455,17 @@ def test_weighted_medians_are_those_of_the_copied_blocks() -> None:
         draws = np.random.default_rng(1).multinomial(7, np.full(7, 1 / 7), size=50)
         copied = [np.median(np.repeat(blocks, draw, axis=0)) for draw in draws]
         assert statistics._medians(blocks, draws) == pytest.approx(copied)
+
+
+def test_percentiles_of_six_blocks_are_widened_to_students_t() -> None:
+    # t(0.025, 5) = -2.5706 times sqrt(6 / 5) is -2.8160: its normal tail is 0.00243, not 0.025.
+    reference, subject = noisy_blocks(6, 0), noisy_blocks(6, 1)
+    draws = np.random.default_rng(5).multinomial(6, np.full(6, 1 / 6), size=4000)
+    medians = [statistics._medians(blocks, draws) for blocks in (subject, reference)]
+    expected = np.quantile(medians[0] / medians[1], [0.00243, 0.99757])
+    found = statistics.ratio_of_medians(reference, subject, seed=5)
+    assert found is not None
+    assert [found.low, found.high] == pytest.approx(expected, abs=1e-5)
 
 
 def test_ratio_covers_the_truth_as_often_as_it_says() -> None:

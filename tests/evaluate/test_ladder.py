@@ -78,7 +78,7 @@ def test_a_stage_that_does_harm_is_blamed(tmp_path: Path) -> None:
 
 
 def test_a_step_that_gains_is_never_blamed(tmp_path: Path) -> None:
-    checkpoints = {"deep": Step(gained=40)}
+    checkpoints = {"deep": Step(lost=1, gained=20)}
     artifacts = {"onnx-fp32": Step(gained=40)}
     assert climb(tmp_path, checkpoints=checkpoints, artifacts=artifacts).blamed is None
 
