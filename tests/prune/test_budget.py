@@ -81,7 +81,8 @@ def test_channels_stay_a_multiple_of_the_rounding() -> None:
 
 def test_channels_of_a_grouped_convolution_stay_a_multiple_of_its_groups_too() -> None:
     assert kept(group(96, cells=3), goal=48, round_to=8) == [48]
-    assert kept(group(96, cells=3), goal=70, round_to=8) == [72]
+    # 64 would be nearer, but three groups cannot share it.
+    assert kept(group(96, cells=3), goal=65, round_to=8) == [72]
 
 
 def test_no_layer_loses_more_than_the_largest_ratio() -> None:
