@@ -7,6 +7,7 @@ from edgekd.core.records import Interval, Timing
 from edgekd.report import svg, words
 from edgekd.report.svg import WIDE, Axis, Chart, Drawing, Frame
 
+_FAR = 2.0  # times the largest p90: a p99 beyond is not drawn
 _BOTTOM_PX = 50  # for an axis and its label
 
 
@@ -105,30 +106,28 @@ def svg_bars(chart: Chart, bars: Sequence[Bar], label: str, *, width: int = WIDE
 def svg_latency(
     chart: Chart, timings: Sequence[Timing], series: Sequence[int], *, width: int = WIDE
 ) -> str:
-    """Draw latencies on one axis from zero: p50 with its interval, p90 and p99 as strokes."""
-    digits = words.digits_for(timing.p50_ms.value for timing in timings)
-    rows = []
-    for timing in timings:
-        parts = [f"p50 {words.fixed(timing.p50_ms.value, digits)}"]
-        last = timing.p99_ms or timing.p90_ms
-        name = "p99" if timing.p99_ms else "p90"
-        parts.append(f"{name} {words.fixed(last.value, digits)} ms")
-        tip = f"{timing.subject}: p50 {words.estimate(timing.p50_ms, digits)} ms"
-        rows.append(Row(timing.subject, ", ".join(parts), tip))
+    """Draw latencies on one axis from zero: p50 with its interval, p90 and p99 as strokes.
+
+    The axis ends before a far p99, which would squeeze all medians into a corner.
+    """
+    rows = [_latency_row(timing) for timing in timings]
 
     def draw(drawing: Drawing, axis: Axis, y: float, place: int) -> None:
-        timing, look = timings[place], f"s{series[place]}"
-        tail = timing.p99_ms or timing.p90_ms
-        at = axis.scale.at
-        drawing.line(at(timing.p50_ms.value), y, at(tail.value), y, f"tail {look}")
+        timing, look, scale = timings[place], f"s{series[place]}", axis.scale
+        tail = (timing.p99_ms or timing.p90_ms).value
+        end = scale.at(tail) if scale.holds(tail) else scale.end
+        drawing.line(scale.at(timing.p50_ms.value), y, end, y, f"tail {look}")
         for quantile, half in ((timing.p90_ms, 5), (timing.p99_ms, 8)):
-            if quantile is not None:
-                x = at(quantile.value)
+            if quantile is not None and scale.holds(quantile.value):
+                x = scale.at(quantile.value)
                 drawing.line(x, y - half, x, y + half, f"stroke {look}")
+        if not scale.holds(tail):
+            drawing.arrow(end, y, 1, series[place], rows[place].tip)
         _whisker(drawing, axis, y, timing.p50_ms, series[place])
-        drawing.mark(at(timing.p50_ms.value), y, series[place], rows[place].tip)
+        drawing.mark(scale.at(timing.p50_ms.value), y, series[place], rows[place].tip)
 
     most = max((timing.p99_ms or timing.p90_ms).value for timing in timings)
+    most = min(most, _FAR * max(timing.p90_ms.value for timing in timings))
     return _rows(chart, rows, (0.0, most), "latency (ms)", draw, Layout(width))
 
 
@@ -195,6 +194,13 @@ def _rows(
             drawing.text(width, y + 4.5, row.value, "value", "end")
         draw(drawing, axis, y, place)
     return drawing.render()
+
+
+def _latency_row(timing: Timing) -> Row:
+    last, name = timing.p99_ms or timing.p90_ms, "p99" if timing.p99_ms else "p90"
+    value = f"p50 {words.three_digits(timing.p50_ms.value)}, "
+    value += f"{name} {words.three_digits(last.value)} ms"
+    return Row(timing.subject, value, f"{timing.subject}: {value}")
 
 
 def _interval_row(mark: Mark, label: str) -> Row:

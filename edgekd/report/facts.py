@@ -6,6 +6,7 @@ from edgekd.core.records import Accuracy, Finding, Interval, Rung, State, Timing
 from edgekd.core.run_folder import REFERENCE, Run
 from edgekd.report import words
 
+_TENSORRT = "tensorrt"  # how its targets and its engine are named
 _LEAST_P = 0.001
 _SAME_MACS = 0.995  # a share above it is rounding, not pruning
 
@@ -182,6 +183,17 @@ def _evidence(rung: Rung) -> str:
 
 def _speed_sentence(run: Run, item: Latency) -> str:
     assert run.measurement is not None
+    artifact = run.artifacts.get(item.timing.subject)
+    engine = run.measurement.engine
+    if (
+        artifact
+        and artifact.target.startswith(_TENSORRT)
+        and not engine.lower().startswith(_TENSORRT)
+    ):
+        return (
+            f"'{item.timing.subject}' is written for TensorRT, so its latency with "
+            f"{engine.partition(',')[0]} on {run.measurement.device} says nothing about it."
+        )
     assert item.timing.ratio_to_first is not None
     ratio, name = item.timing.ratio_to_first, item.timing.subject
     first = run.measurement.timings[0].subject
@@ -191,7 +203,8 @@ def _speed_sentence(run: Run, item: Latency) -> str:
         head += f"{words.share(item.macs_ratio)} of the MACs, "
         head += "and" if ratio.high < 1 else "but"
     measured = f"latency is {_times(ratio)} {whose}"
-    return f"{head.removesuffix(' ')} {measured}: {_what_it_bought(run, item, ratio)}."
+    doubtful = " (doubtful: see the warnings)" if run.measurement.warnings else ""
+    return f"{head.removesuffix(' ')} {measured}: {_what_it_bought(run, item, ratio)}{doubtful}."
 
 
 def _times(ratio: Interval) -> str:

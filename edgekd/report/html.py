@@ -115,7 +115,7 @@ def _summary(run: Run) -> str:
     deciding = [finding for finding in run.verdict.findings if not finding.informative]
     counts = {state: sum(f.state == state for f in deciding) for state in words.STATE_WORDS}
     if counts["passed"] == len(deciding):
-        many = f"All {len(deciding)} findings lie within their limits"
+        many = f"All {len(deciding)} findings that decide lie within their limits"
         one = "The one finding that decides lies within its limit"
         return f"{many if len(deciding) > 1 else one}, whole intervals included."
     parts = [f"{count} {state}" for state, count in counts.items() if count]
@@ -147,13 +147,13 @@ def _figures(student: facts.Student) -> list[Figure]:
     if student.accuracy:
         found.append(Figure("top-1", f"{words.fixed(student.accuracy.value, 2)} %", ""))
     if student.drop_pp:
-        found.append(_interval("drop vs teacher", student.drop_pp, " pp"))
+        found.append(_interval("top-1 drop", student.drop_pp, " pp"))
     if student.latency and student.latency.ratio_to_first:
-        found.append(_interval("latency vs teacher", student.latency.ratio_to_first, "x"))
+        found.append(_interval("latency", student.latency.ratio_to_first, "x"))
     if student.size_ratio is not None:
-        found.append(Figure("size vs teacher", f"{words.fixed(student.size_ratio, 2)}x", "exact"))
+        found.append(Figure("size", f"{words.fixed(student.size_ratio, 2)}x", "exact"))
     if student.macs_ratio is not None:
-        found.append(Figure("MACs left", words.share(student.macs_ratio), "exact"))
+        found.append(Figure("MACs", words.share(student.macs_ratio), "exact"))
     return found
 
 

@@ -13,6 +13,7 @@ from edgekd.report.svg import WIDE, Chart, Drawing, Frame
 
 _CELL_PX, _ROW_PX = 64.0, 36.0  # at most
 _ROOM = 0.9  # of a name's width that a column must have; else names are turned
+_MODEST = 4  # images: smaller changes stay pale
 _NUMBER_FROM_PX = 22  # cells below it show no number
 
 
@@ -35,7 +36,7 @@ def svg_confusion(
     frame = Frame(left, left + cell_px * len(names), 6, 6 + row_px * len(names))
     height = frame.bottom + (names_px if turned else svg.LINE_PX) + 40
     drawing = Drawing(chart, width, height)
-    most = max(1, int(np.abs(change_kk).max()))
+    most = max(_MODEST, int(np.abs(change_kk).max()))
     for row, label in enumerate(names):
         for column, predicted in enumerate(names):
             verb = "recognised as" if row == column else "taken for"

@@ -13,6 +13,7 @@ from edgekd.report.svg import NARROW, WIDE, Chart, Drawing, Frame, Scale
 _LEFT_PX, _BOTTOM_PX, _TOP_PX, _RIGHT_PX = 44, 50, 32, 14
 _PANEL_PX = 250  # height of a small chart
 _BINS = 36
+_FAR = 8.0  # times p90 - p50: slower inferences are counted, not drawn
 _LABEL_PX = 16  # least distance between two labels
 
 
@@ -80,11 +81,9 @@ def svg_histogram(
     width: int = NARROW,
 ) -> str:
     """Draw how often each latency was measured; the far tail is counted, not drawn."""
-    frame = Frame(_LEFT_PX, width - _RIGHT_PX, 70, _PANEL_PX - _BOTTOM_PX)
+    frame = Frame(_LEFT_PX, width - _RIGHT_PX, 72, _PANEL_PX - _BOTTOM_PX)
     drawing = Drawing(chart, width, _PANEL_PX)
-    p50, tail = timing.p50_ms.value, timing.p99_ms or timing.p90_ms
-    end = min(float(samples_ms.max()), tail.value + max(tail.value - p50, 0.01 * p50))
-    start = float(samples_ms.min())
+    start, end = _ends(samples_ms, timing)
     x_axis = svg.tight_axis(start, end, frame.left, frame.right, "latency (ms)")
     edges = np.linspace(x_axis.scale.low, x_axis.scale.high, _BINS + 1)
     counts = np.histogram(samples_ms, edges)[0]
@@ -92,7 +91,7 @@ def svg_histogram(
         (0.0, float(counts.max())), frame.bottom, frame.top, "inferences (number)", count=4
     )
     svg.draw_x_axis(drawing, frame, x_axis)
-    svg.draw_y_axis(drawing, frame, y_axis, label_y=frame.top - 12)
+    svg.draw_y_axis(drawing, frame, y_axis)
     for low, high, count in zip(edges[:-1], edges[1:], counts, strict=True):
         x, top = x_axis.scale.at(low), y_axis.scale.at(count)
         drawing.rect(
@@ -206,16 +205,26 @@ def _draw_names(
         drawing.text(x + 10 if fits else x - 10, y, point.name, f"ink s{point.series}", anchor)
 
 
+def _ends(samples_ms: NDArray[np.floating], timing: Timing) -> tuple[float, float]:
+    """Return where a histogram begins and ends, so that a far tail does not squeeze the rest."""
+    p50, p90 = timing.p50_ms.value, timing.p90_ms.value
+    tail = (timing.p99_ms or timing.p90_ms).value
+    far = min(tail + max(tail - p50, 0.01 * p50), p50 + _FAR * max(p90 - p50, 0.01 * p50))
+    return float(samples_ms.min()), min(float(samples_ms.max()), far)
+
+
 def _draw_quantiles(drawing: Drawing, frame: Frame, scale: Scale, timing: Timing) -> None:
     """Mark p50, p90 and p99, the first on top, so that no line crosses a name."""
     quantiles = [("p50", timing.p50_ms), ("p90", timing.p90_ms), ("p99", timing.p99_ms)]
-    digits = words.digits_for([timing.p50_ms.value]) + 1
     for line, (name, interval) in enumerate(quantiles):
         if interval is None:
             continue
-        x, y = scale.at(interval.value), 12 + 14 * line
+        text, y = f"{name} {interval.value:.4g}", 30 + 14 * line
+        if not scale.holds(interval.value):
+            drawing.text(frame.right, y, f"{text} →", "value", "end")
+            continue
+        x = scale.at(interval.value)
         drawing.line(x, y + 4, x, frame.bottom, "quantile")
-        text = f"{name} {words.fixed(interval.value, digits)}"
         fits = x + svg.text_px(text) <= frame.right + _RIGHT_PX
         drawing.text(x + 3 if fits else x - 3, y, text, "value", "" if fits else "end")
 

@@ -16,6 +16,7 @@ CHARACTER_PX = 6.9  # of 13 px type, on average; generous, so that no label is c
 LINE_PX = 18
 _TICK_STEPS = (1.0, 2.0, 2.5, 5.0, 10.0)
 _MARKER_PX = 5.0
+_LABEL_Y_PX = 14
 _SHAPES = 4  # marks differ in shape too, for those who do not see the colours
 
 
@@ -213,13 +214,13 @@ def draw_x_axis(drawing: Drawing, frame: Frame, axis: Axis) -> None:
     drawing.text(middle, frame.bottom + 2.3 * LINE_PX, axis.label, "label", "middle")
 
 
-def draw_y_axis(drawing: Drawing, frame: Frame, axis: Axis, label_y: float = 14) -> None:
-    """Draw horizontal grid lines, their values left of the frame, and the label above it."""
+def draw_y_axis(drawing: Drawing, frame: Frame, axis: Axis) -> None:
+    """Draw horizontal grid lines, their values left of the frame, and the label in the upper left corner."""
     for tick, text in zip(axis.ticks, tick_texts(axis.ticks), strict=True):
         y = axis.scale.at(tick)
         drawing.line(frame.left, y, frame.right, y, "grid")
         drawing.text(frame.left - 8, y + 4, text, "tick", "end")
-    drawing.text(0, label_y, axis.label, "label")
+    drawing.text(0, _LABEL_Y_PX, axis.label, "label")
 
 
 def fit(text: str, px: float) -> str:

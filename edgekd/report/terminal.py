@@ -75,8 +75,8 @@ def latency_table(run: Run) -> RenderableType:
         table.add_row(
             Text(timing.subject),
             Text(words.estimate(timing.p50_ms, digits)),
-            Text(words.fixed(timing.p90_ms.value, digits)),
-            Text(words.fixed(timing.p99_ms.value, digits) if timing.p99_ms else "-"),
+            Text(words.three_digits(timing.p90_ms.value)),
+            Text(words.three_digits(timing.p99_ms.value) if timing.p99_ms else "-"),
             Text("-" if ratio is None else words.estimate(ratio, 2)),
             Text("-" if item.macs_ratio is None else words.share(item.macs_ratio)),
         )

@@ -54,6 +54,11 @@ def digits_for(values: Iterable[float]) -> int:
     return digits
 
 
+def three_digits(value: float) -> str:
+    """Return a number with three significant digits, but no more than four decimals."""
+    return fixed(value, digits_for([value]))
+
+
 def digits_apart(intervals: Iterable[Interval], least: int) -> int:
     """Return how many decimals tell both ends of every interval apart, at least and at most 4."""
     digits = least

@@ -117,6 +117,14 @@ def test_latencies_show_median_p90_and_p99() -> None:
     assert image.one("text", "value").text == "p50 2.00, p99 3.00 ms"
 
 
+def test_a_far_p99_is_an_arrow_and_leaves_room_for_the_medians() -> None:
+    image = read(charts.svg_latency(CHART, [timing("a", 2.0, 80.0)], [0]))
+    assert max(ticks(image)) < 10
+    assert len(image.all("path", "mark")) == 1
+    assert len(image.all("line", "stroke")) == 1  # p90
+    assert image.one("text", "value").text == "p50 2.00, p99 80.0 ms"
+
+
 def test_p90_stands_in_where_samples_are_too_few_for_p99() -> None:
     image = read(charts.svg_latency(CHART, [timing("a", 2.0, None)], [0]))
     assert image.one("text", "value").text == "p50 2.00, p90 2.20 ms"

@@ -51,6 +51,27 @@ def test_as_much_as_the_macs_promise_is_simply_faster(run: Run) -> None:
     )
 
 
+def test_a_doubtful_measurement_makes_no_plain_claim(run: Run) -> None:
+    assert run.measurement is not None
+    warm = run.measurement.model_copy(update={"warnings": ("it was too warm",)})
+    found = facts.speed_sentences(replace(run, measurement=warm))
+    assert len(found) == 2
+    assert all(text.endswith(" (doubtful: see the warnings).") for text in found)
+
+
+def test_a_file_for_tensorrt_is_not_judged_by_another_engine(run: Run) -> None:
+    artifact = run.artifacts["onnx-int8"].model_copy(update={"target": "tensorrt-int8"})
+    other = replace(run, artifacts={**run.artifacts, "onnx-int8": artifact})
+    assert sentence(other, "onnx-int8") == (
+        "'onnx-int8' is written for TensorRT, so its latency with onnxruntime 1.31.1 on host-cpu "
+        "says nothing about it."
+    )
+    assert run.measurement is not None
+    measured = run.measurement.model_copy(update={"engine": "TensorRT 10.3"})
+    on_board = replace(other, measurement=measured)
+    assert "the teacher's: faster" in sentence(on_board, "onnx-int8")
+
+
 @pytest.mark.parametrize(
     ("subject", "ratio"), [(REFERENCE, 1.0), ("onnx-fp32", 0.33), ("onnx-int8", 0.33)]
 )

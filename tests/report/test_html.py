@@ -17,7 +17,7 @@ from tests.report.reading import Node, read
 
 HOSTILE = "<script>alert('x')</script>\"&amp;"
 MARKS = {"mark", "bar", "bin", "cell", "curve"}
-UNIT = re.compile(r"\((%|pp|ms|MiB|ratio|unitless|number|images|class)\)")
+UNIT = re.compile(r"\((%|pp|ms|MiB|KiB|ratio|unitless|number|images|class)\)")
 
 
 def charts(page: Node) -> list[Node]:
@@ -59,7 +59,7 @@ def test_a_pass_says_that_whole_intervals_lie_within_the_limits(tmp_path: Path) 
     verdict = read(html.html(run)).all("section")[0]
     assert "passed" in verdict.classes
     assert verdict.one("p").text == (
-        "All 2 findings lie within their limits, whole intervals included."
+        "All 2 findings that decide lie within their limits, whole intervals included."
     )
 
 
@@ -177,7 +177,7 @@ def test_the_latencies_are_the_records(run: Run, page: Node) -> None:
         assert timing.p99_ms is not None
         assert row[0] == timing.subject
         assert row[1] == words.estimate(timing.p50_ms, 3)
-        assert row[2:4] == [f"{timing.p90_ms.value:.3f}", f"{timing.p99_ms.value:.3f}"]
+        assert row[2:4] == [f"{t.value:.3g}" for t in (timing.p90_ms, timing.p99_ms)]
     assert [row[5] for row in tables(page)[caption]] == ["100 %", "33 %", "33 %"]
 
 
@@ -186,9 +186,9 @@ def test_the_cards_are_the_records(page: Node) -> None:
     assert first.one("h3").text == "onnx-fp32 Failed"
     values = dict(zip([n.text for n in first.all("dt")], first.all("dd"), strict=True))
     assert values["top-1"].text == "94.80 %"
-    assert values["drop vs teacher"].text == "0.20 pp [-0.60, 1.04]"
-    assert values["size vs teacher"].text == "0.12x exact"
-    assert values["MACs left"].text == "33 % exact"
+    assert values["top-1 drop"].text == "0.20 pp [-0.60, 1.04]"
+    assert values["size"].text == "0.12x exact"
+    assert values["MACs"].text == "33 % exact"
     assert second.one("h3").text == "onnx-int8 Inconclusive"
 
 
@@ -219,6 +219,16 @@ def test_bars_show_the_size_in_mib(page: Node) -> None:
     assert bars.all("rect", "bar")[0].number("width") == pytest.approx(
         3_400_000 / 2**20 * px_per_mib, abs=0.2
     )
+
+
+def test_small_files_are_shown_in_kib(run: Run) -> None:
+    artifacts = {
+        name: artifact.model_copy(update={"bytes": 10 * 2**10})
+        for name, artifact in run.artifacts.items()
+    }
+    image = chart(read(html.html(replace(run, artifacts=artifacts))), "size-760")
+    assert image.one("text", "label").text == "size (KiB)"
+    assert image.all("text", "tick")[-1].text == "10"
 
 
 def test_a_model_looks_the_same_in_every_chart_and_unlike_another(page: Node) -> None:

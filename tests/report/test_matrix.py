@@ -27,6 +27,11 @@ def test_the_largest_change_is_the_strongest_and_none_has_no_colour() -> None:
     assert looks == [["less4"], ["more1"], [], ["more4"]]
 
 
+def test_a_single_image_is_a_pale_change_even_if_it_is_the_largest() -> None:
+    image = read(matrix.svg_confusion(CHART, np.array([[-1, 1], [0, 0]]), ["cat", "dog"]))
+    assert [node.classes[1:] for node in image.all("rect", "cell")][:2] == [["less1"], ["more1"]]
+
+
 @pytest.mark.parametrize("width", [WIDE, NARROW])
 def test_many_classes_fit_the_width(width: int) -> None:
     names = [f"a rather long class name {index}" for index in range(20)]

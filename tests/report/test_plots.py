@@ -72,11 +72,20 @@ def test_a_histogram_of_equal_samples_can_be_drawn() -> None:
     assert sum(counts) == 40
 
 
+def test_a_far_p99_is_named_and_does_not_squeeze_the_rest() -> None:
+    samples = np.array([2.0] * 95 + [2.3] * 3 + [80.0] * 2)
+    image = read(plots.svg_histogram(CHART, samples, timing("a", 2.0, 80.0), 0))
+    texts = [node.text for node in image.all("text", "value")]
+    assert texts == ["p50 2", "p90 2.2", "p99 80 →"]
+    assert len(image.all("line", "quantile")) == 2
+    assert "2 beyond →" in [node.text for node in image.all("text", "tick")]
+
+
 def test_quantiles_are_named_with_their_values() -> None:
     samples = np.linspace(1.9, 3.2, 300)
     image = read(plots.svg_histogram(CHART, samples, timing("a", 2.0, 3.0), 0))
     texts = [node.text for node in image.all("text", "value")]
-    assert texts == ["p50 2.000", "p90 2.200", "p99 3.000"]
+    assert texts == ["p50 2", "p90 2.2", "p99 3"]
 
 
 def test_a_curve_passes_through_its_values() -> None:

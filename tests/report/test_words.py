@@ -40,6 +40,11 @@ def test_the_smallest_value_keeps_three_digits(values: list[float], digits: int)
     assert words.digits_for(values) == digits
 
 
+def test_three_significant_digits_are_shown_but_no_more_than_four_decimals() -> None:
+    shown = [words.three_digits(value) for value in (1.026, 0.0732, 20.74, 8521.9, 0.00001)]
+    assert shown == ["1.03", "0.0732", "20.7", "8522", "0.0000"]
+
+
 def test_ends_of_an_interval_are_told_apart_where_four_decimals_can() -> None:
     assert words.digits_apart([interval(0.32, 0.3201, 0.3212)], least=2) == 3
     assert words.digits_apart([interval(0.5, 0.4, 0.6), interval(0.5, 0.5, 0.5)], least=2) == 2

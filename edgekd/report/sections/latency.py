@@ -96,7 +96,10 @@ def _overview(run: Run, timings: Sequence[Timing]) -> Figure:
         chosen = [series.get(timing.subject, looks.STEP) for timing in timings]
         return charts.svg_latency(chart, timings, chosen, width=width)
 
-    caption = "The point is the median, the short stroke p90, the long stroke p99."
+    caption = (
+        "The point is the median, the short stroke p90, the long stroke p99; an arrow leads beyond "
+        "the axis."
+    )
     return blocks.both_widths(chart.title, caption, draw)
 
 
@@ -118,9 +121,9 @@ def _row(item: facts.Latency, digits: int) -> tuple[Cell, ...]:
     return (
         Cell(timing.subject),
         blocks.number(words.estimate(timing.p50_ms, digits), timing.p50_ms.value),
-        blocks.number(words.fixed(timing.p90_ms.value, digits), timing.p90_ms.value),
+        blocks.number(words.three_digits(timing.p90_ms.value), timing.p90_ms.value),
         blocks.number(
-            words.fixed(p99.value, digits) if p99 else "too few runs", p99.value if p99 else None
+            words.three_digits(p99.value) if p99 else "too few runs", p99.value if p99 else None
         ),
         blocks.number(
             words.estimate(ratio, words.digits_apart([ratio], 2)) if ratio else "",

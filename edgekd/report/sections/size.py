@@ -6,7 +6,7 @@ from edgekd.report import blocks, charts, looks, words
 from edgekd.report.blocks import Cell, Column, Figure, Note, Section, Table
 from edgekd.report.svg import Chart
 
-_MIB = 2**20
+_KIB, _MIB = 2**10, 2**20
 _COLUMNS = (
     Column("Artifact"),
     Column("Size", numeric=True),
@@ -29,15 +29,17 @@ def section(run: Run) -> Section:
 
 def _figure(run: Run) -> Figure:
     series = looks.series(run)
+    most = max(artifact.bytes for artifact in run.artifacts.values())
+    unit, divisor = ("MiB", _MIB) if most >= _MIB else ("KiB", _KIB)
     bars = [
-        charts.Bar(name, artifact.bytes / _MIB, words.size(artifact.bytes), series[name])
+        charts.Bar(name, artifact.bytes / divisor, words.size(artifact.bytes), series[name])
         for name, artifact in run.artifacts.items()
     ]
     told = "; ".join(f"{bar.name} {bar.text}" for bar in bars)
     chart = Chart("size", "Size of the exported files", told)
 
     def draw(width: int) -> str:
-        return charts.svg_bars(chart, bars, "size (MiB)", width=width)
+        return charts.svg_bars(chart, bars, f"size ({unit})", width=width)
 
     return blocks.both_widths(chart.title, "External weight files are counted.", draw)
 
