@@ -215,7 +215,7 @@ def draw_x_axis(drawing: Drawing, frame: Frame, axis: Axis) -> None:
 
 
 def draw_y_axis(drawing: Drawing, frame: Frame, axis: Axis) -> None:
-    """Draw horizontal grid lines, their values left of the frame, and the label in the upper left corner."""
+    """Draw horizontal grid lines, their values left of them, and the label in the upper corner."""
     for tick, text in zip(axis.ticks, tick_texts(axis.ticks), strict=True):
         y = axis.scale.at(tick)
         drawing.line(frame.left, y, frame.right, y, "grid")
