@@ -2,13 +2,15 @@
 
 Both hold the same model, with one thread, each in a process of its own, and take turns of a few
 inferences; the whole is repeated with new processes, whose memory lies elsewhere. The goal: the
-upper end of the ratio's 95 % interval is at most 1.01.
+upper end of the ratio's 95 % interval is at most 1.01. It is below 1 for small nets, because the
+agent binds its buffers once, where ``session.run`` allocates its output in every call.
 
-    python benchmarks/profile_overhead.py [--restarts 6] [--blocks 20] [--runs 10]
+    python benchmarks/profile_overhead.py [--restarts 6] [--blocks 40] [--runs 5]
 """
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -21,6 +23,7 @@ from onnx import TensorProto, helper
 
 from edgekd.agent import interleave, worker
 from edgekd.core import provenance, statistics
+from edgekd.core.records import Interval
 from edgekd.remote import session
 
 GOAL = 1.01
@@ -73,7 +76,7 @@ class Outcome:
     ratio_high: float
     blocks: int
     runs: int
-    passed: bool
+    state: str  # "reached", "exceeded", or "inconclusive": the interval holds the goal
 
 
 def write(net: Net, folder: Path) -> tuple[Path, Path]:
@@ -158,15 +161,21 @@ def compare(net: Net, folder: Path, restarts: int, blocks: int, runs: int) -> Ou
         ratio_high=ratio.high,
         blocks=len(bare),
         runs=runs,
-        passed=ratio.high <= GOAL,
+        state=judged(ratio),
     )
+
+
+def judged(ratio: Interval) -> str:
+    if ratio.high <= GOAL:
+        return "reached"
+    return "exceeded" if ratio.low > GOAL else "inconclusive"
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--restarts", type=int, default=6)
-    parser.add_argument("--blocks", type=int, default=20)
-    parser.add_argument("--runs", type=int, default=10)
+    parser.add_argument("--blocks", type=int, default=40)
+    parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--out", type=Path, default=RESULT)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
@@ -176,13 +185,18 @@ def main() -> int:
         print(
             f"{found.net:<13} bare {found.bare_p50_ms:.4f} ms, agent {found.agent_p50_ms:.4f} ms, "
             f"ratio {found.ratio:.4f} [{found.ratio_low:.4f}, {found.ratio_high:.4f}], "
-            f"goal <= {GOAL}: {'reached' if found.passed else 'missed'}"
+            f"goal <= {GOAL}: {found.state}"
         )
     stamp = provenance.stamp("numpy", "onnxruntime").model_dump(mode="json")
     del stamp["command"]
-    result = {"provenance": stamp, "goal": GOAL, "nets": [asdict(found) for found in outcomes]}
+    result = {
+        "provenance": stamp,
+        "load_average": os.getloadavg()[0],  # of other programs too: it widens the intervals
+        "goal": GOAL,
+        "nets": [asdict(found) for found in outcomes],
+    }
     options.out.write_text(json.dumps(result, indent=2) + "\n")
-    return 0 if all(found.passed for found in outcomes) else 1
+    return 0 if all(found.state == "reached" for found in outcomes) else 1
 
 
 if __name__ == "__main__":
