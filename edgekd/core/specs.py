@@ -131,7 +131,7 @@ class Profile(Spec):
     device: str = "host-cpu"
     batch: Count = 1
     threads: Count = 1
-    blocks: Count = 20  # teacher and students take turns, block by block
+    blocks: Annotated[int, Field(ge=6)] = 20  # teacher and students take turns, block by block
     runs: Count = 30  # timed inferences in a block; blocks * runs >= 29
 
     @model_validator(mode="after")
@@ -148,7 +148,7 @@ class AccuracyRule(Spec):
     margin: Positive  # pp
     confidence: Annotated[float, Field(gt=0.5, lt=1)] = 0.95  # one-sided
     informative: bool = False  # shown, but not part of the verdict
-    artifacts: tuple[str, ...] | None = None  # targets; None: all that were evaluated
+    artifacts: tuple[str, ...] | None = None  # targets; None: all that are exported
 
 
 class RatioRule(Spec):

@@ -18,7 +18,7 @@ def check(recipe: specs.Recipe) -> None:
 
     Raises:
         UsageError: there is no such method, option, criterion, calibrator, target or device; two
-            stages have one name; a rule is about a target that is not exported.
+            stages have one name; no rule decides; a rule is about a target that is not exported.
     """
     for stage in recipe.stages:
         for use in stage.methods:
@@ -48,9 +48,15 @@ def _unique(stages: list[str], targets: list[str]) -> None:
 
 
 def _rules_are_about(gate: specs.Gate, targets: list[str]) -> None:
-    for key in type(gate).model_fields:
-        rule = getattr(gate, key)
-        for name in rule.artifacts or () if rule is not None else ():
+    rules = {key: getattr(gate, key) for key in type(gate).model_fields}
+    given = {key: rule for key, rule in rules.items() if rule is not None}
+    if all(rule.informative for rule in given.values()):
+        raise UsageError(
+            "no rule of the [gate] decides: give one that is not informative, such as "
+            "top1_drop_pp = { margin = 1.0 }"
+        )
+    for key, rule in given.items():
+        for name in rule.artifacts or ():
             if name not in targets:
                 raise UsageError(
                     f"gate.{key} is about '{name}', but that is not exported."

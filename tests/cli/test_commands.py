@@ -139,7 +139,7 @@ def test_profile_refuses_a_checkpoint_and_says_what_to_do(edgekd: Command, tmp_p
 
 def test_profile_refuses_too_few_samples(edgekd: Command, onnx_file: Path, tmp_path: Path) -> None:
     status, _, err = edgekd(
-        "profile", onnx_file, "--blocks", 2, "--runs", 3, "--out", tmp_path / "p"
+        "profile", onnx_file, "--blocks", 6, "--runs", 3, "--out", tmp_path / "p"
     )
     assert status == 2
     assert "p90 needs 29 samples" in err
@@ -234,9 +234,14 @@ def test_gate_and_report_read_a_finished_run(edgekd: Command, tmp_path: Path) ->
     folder = make_run(tmp_path / "run")
     rules = tmp_path / "rules.toml"
     rules.write_text("[gate]\nsize_ratio = { limit = 1e-6 }\n")
-    status, out, _ = edgekd("gate", folder, "--rules", rules)
+    junit, markdown = tmp_path / "gate.xml", tmp_path / "gate.md"
+    status, out, _ = edgekd(
+        "gate", folder, "--rules", rules, "--junit", junit, "--markdown", markdown
+    )
     assert status == 1
     assert "FAILED" in out
+    assert "<failure" in junit.read_text()
+    assert "failed" in markdown.read_text().lower()
     status, _, err = edgekd("report", folder, "--out", tmp_path / "r.html")
     assert status == 0
     assert (tmp_path / "r.html").read_text().startswith("<!")

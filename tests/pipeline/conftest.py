@@ -14,8 +14,8 @@ SMALL = [
     "student.prune.recalibrate_images=128",
     "export.targets=['onnx-int8']",
     "export.calibration_images=32",
-    "profile.blocks=3",
-    "profile.runs=10",
+    "profile.blocks=6",
+    "profile.runs=5",
 ]
 
 

@@ -20,6 +20,7 @@ from edgekd.pipeline.plan import stage_names, steps
         ("profile.device=host-gpu", "Did you mean 'host-cpu'"),
         ("stages.1.name=pruned", "'pruned' names two steps"),
         ("stages.1.name=../../etc", "it would be a path"),
+        ("gate={latency_ratio={limit=1.0,informative=true}}", "no rule of the"),
         ("gate.size_ratio.artifacts=['onnx-fp16']", "not exported"),
     ],
 )

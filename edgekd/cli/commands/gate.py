@@ -16,6 +16,10 @@ def command(
     rules: Annotated[
         Path | None, typer.Option(help="File with a [gate] table. [default: the run's recipe]")
     ] = None,
+    junit: Annotated[Path | None, typer.Option(help="JUnit XML to write, for CI.")] = None,
+    markdown: Annotated[
+        Path | None, typer.Option(help="Markdown to write, for a pull request.")
+    ] = None,
     json: Json = False,
 ) -> None:
     """Judge a run by rules: status 0, 1 or 3.
@@ -24,12 +28,20 @@ def command(
 
     Example: edgekd gate runs/digits/1 --rules release.toml
     """
-    from edgekd.core import run_folder, specs
+    from edgekd.core import files, run_folder, specs
     from edgekd.gate import rules as gate
 
     found = run_folder.read(run)
     spec = specs.gate_of(rules or run / "recipe.json")
     verdict = gate.judge(spec, found)
+    if junit is not None:
+        from edgekd.gate import junit as junit_format
+
+        files.write_text(junit, junit_format.junit(verdict))
+    if markdown is not None:
+        from edgekd.gate import markdown as markdown_format
+
+        files.write_text(markdown, markdown_format.markdown(verdict))
     if json:
         console.result(verdict.model_dump(mode="json"))
     else:

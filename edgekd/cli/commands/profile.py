@@ -20,7 +20,7 @@ def command(
     device: Annotated[str, typer.Option(help="`edgekd list devices`.")] = "host-cpu",
     batch: Annotated[int, typer.Option(min=1)] = 1,
     threads: Annotated[int, typer.Option(min=1)] = 1,
-    blocks: Annotated[int, typer.Option(min=2, help="Turns that each model takes.")] = 20,
+    blocks: Annotated[int, typer.Option(min=6, help="Turns that each model takes.")] = 20,
     runs: Annotated[int, typer.Option(min=1, help="Timed inferences in a turn.")] = 30,
     json: Json = False,
 ) -> None:
