@@ -14,6 +14,16 @@ def module_of(node_name: str) -> str:
     return node_name.rpartition("/")[0]
 
 
+def unique(name: str, taken: set[str]) -> str:
+    """Return ``name``, with a number behind it if it is taken, and take it."""
+    free, number = name, 0
+    while free in taken:
+        number += 1
+        free = f"{name}_{number}"
+    taken.add(free)
+    return free
+
+
 def name_all(model: ModelProto) -> None:
     """Rename nodes, tensors and initialisers, in place, and drop what the exporter noted.
 
@@ -25,7 +35,7 @@ def name_all(model: ModelProto) -> None:
     taken: set[str] = set()
     tensors = {name: name for name in graph.inputs + graph.outputs}
     for node in graph.nodes:
-        node.name = _unique(f"{_module(graph, node)}/{node.op_type}", taken)
+        node.name = unique(f"{_module(graph, node)}/{node.op_type}", taken)
         for index, output in enumerate(node.output):
             if output:
                 tensors.setdefault(output, f"{node.name}:{index}" if index else node.name)
@@ -63,7 +73,7 @@ def _constants(graph: Graph, tensors: dict[str, str]) -> dict[str, str]:
     for node in graph.nodes:
         for index, old in enumerate(node.input):
             if graph.is_constant(old) and old not in names:
-                names[old] = _unique(_constant(node, index), taken)
+                names[old] = unique(_constant(node, index), taken)
     return names
 
 
@@ -72,12 +82,3 @@ def _constant(node: NodeProto, index: int) -> str:
     if node.op_type in WEIGHTED and module and index in {1, 2}:
         return f"{module}.{'weight' if index == 1 else 'bias'}"
     return f"{node.name}.{index}"
-
-
-def _unique(name: str, taken: set[str]) -> str:
-    unique, number = name, 0
-    while unique in taken:
-        number += 1
-        unique = f"{name}_{number}"
-    taken.add(unique)
-    return unique

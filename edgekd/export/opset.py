@@ -73,7 +73,9 @@ def _axes_to_attribute(graph: Graph, node: NodeProto) -> None:
     if len(node.input) > 1 and node.input[1]:
         axes = graph.constant(node.input[1])
         if axes is None:
-            raise ExportError(f"node '{node.name}': its axes are computed, which opset 17 forbids")
+            raise ExportError(
+                f"node '{node.name}': its axes are computed, which older opsets forbid"
+            )
         node.attribute.append(helper.make_attribute("axes", [int(axis) for axis in axes]))
     del node.input[1:]
 

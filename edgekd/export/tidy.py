@@ -6,11 +6,13 @@ which PyTorch module a node stands for.
 """
 
 import numpy as np
+import onnx
 from numpy.typing import NDArray
 from onnx import ModelProto, NodeProto, helper, numpy_helper
 
 from edgekd.export.graph import Graph, attribute, rename_input, replace_nodes, set_constant
 
+_IMAGES = 4  # dimensions
 _IMAGE_AXES = ([2, 3], [-2, -1])
 
 
@@ -91,6 +93,13 @@ def weight_axis(graph: Graph, node: NodeProto) -> int | None:
     return 1 if node.op_type == "MatMul" and weight.ndim == 2 else None  # noqa: PLR2004
 
 
+def image_tensors(model: ModelProto) -> set[str]:
+    """Return the tensors of four dimensions, N, C, H, W."""
+    inferred = onnx.shape_inference.infer_shapes(model).graph
+    values = [*inferred.input, *inferred.value_info]
+    return {value.name for value in values if len(value.type.tensor_type.shape.dim) == _IMAGES}
+
+
 def _float_constant(graph: Graph, node: NodeProto, index: int) -> NDArray[np.float32] | None:
     value = graph.constant(node.input[index])
     return None if value is None else value.astype(np.float32)
@@ -127,9 +136,11 @@ def _drop_identities(model: ModelProto) -> None:
 def _average_pools(model: ModelProto) -> None:
     """Write ReduceMean over the pixels as GlobalAveragePool, for which engines have kernels."""
     graph = Graph(model)
+    images = image_tensors(model)
     nodes: list[NodeProto] = []
     for node in graph.nodes:
-        if node.op_type != "ReduceMean" or _reduced_axes(graph, node) not in _IMAGE_AXES:
+        averages = node.op_type == "ReduceMean" and node.input[0] in images
+        if not averages or _reduced_axes(graph, node) not in _IMAGE_AXES:
             nodes.append(node)
             continue
         keeps = attribute(node, "keepdims", 1)

@@ -89,6 +89,15 @@ def test_mean_over_channels_is_left_alone() -> None:
     assert "ReduceMean" in found
 
 
+def test_mean_over_the_end_of_other_tensors_is_left_alone() -> None:
+    b = Builder(opset=18)
+    axes = b.constant("axes", np.array([-2, -1], np.int64))
+    shape = b.constant("shape", np.array([-1, 4, 4, 8, 8], np.int64))
+    x = b.node("ReduceMean", b.node("Reshape", "images", shape), axes, keepdims=1)
+    found = same_after_tidying(b.model(b.node("Gemm", b.node("Flatten", x), b.weight("w", 16, 5))))
+    assert "ReduceMean" in found
+
+
 def test_identities_and_constant_nodes_are_gone() -> None:
     b = Builder()
     x = b.node("Identity", b.node("Dropout", b.conv("images", 16, 16)))

@@ -13,12 +13,11 @@ import onnx
 from onnx import ModelProto, NodeProto, TensorProto, helper
 
 from edgekd.export.graph import Graph, replace_nodes, set_constant
-from edgekd.export.names import module_of
+from edgekd.export.names import module_of, unique
 from edgekd.export.plan import PASSING, Plan, layers
 from edgekd.export.target import Quantise
-from edgekd.export.tidy import affine
+from edgekd.export.tidy import affine, image_tensors
 
-_IMAGES = 4  # dimensions of N, C, H, W
 _MATRIX = ("Gemm", "MatMul")
 # Operators without weights that have a kernel for UINT8.
 _KERNELS = ("Add", "Mul", "GlobalAveragePool", "AveragePool", "Concat", "Sigmoid", "LeakyRelu")
@@ -30,22 +29,21 @@ def prepare(model: ModelProto) -> None:
     ONNX Runtime has no integer kernel for it, but for a convolution of each channel for itself.
     """
     graph = Graph(model)
-    known = onnx.shape_inference.infer_shapes(model).graph.value_info
-    images = {value.name for value in known if len(value.type.tensor_type.shape.dim) == _IMAGES}
+    images = image_tensors(model)
+    taken = {node.name for node in graph.nodes}
     for node in graph.nodes:
         parameters = affine(graph, node) if node.op_type == "BatchNormalization" else None
         if parameters is None or node.output[0] not in images:
             continue
         factor, shift = parameters
-        module = module_of(node.name)
-        weight, bias = f"{module}.factor", f"{module}.shift"
+        weight, bias = f"{node.name}.factor", f"{node.name}.shift"
         set_constant(model, weight, factor.reshape(-1, 1, 1, 1))
         set_constant(model, bias, shift)
-        channels = len(factor)
+        name = unique(f"{module_of(node.name)}/Conv", taken)
         node.CopyFrom(
             helper.make_node(
-                "Conv", [node.input[0], weight, bias], [node.output[0]], f"{module}/Conv",
-                group=channels, kernel_shape=[1, 1],
+                "Conv", [node.input[0], weight, bias], [node.output[0]], name,
+                group=len(factor), kernel_shape=[1, 1],
             )
         )  # fmt: skip
     replace_nodes(model, list(model.graph.node))

@@ -137,6 +137,18 @@ def test_batch_normalisation_that_cannot_be_folded_becomes_an_integer_convolutio
     assert not FLOAT & set(found)
 
 
+def test_normalisations_of_one_module_become_convolutions_of_their_own() -> None:
+    b = Builder()
+    values = [np.full(16, value, np.float32) for value in (1, 0, 0, 1)]
+    constants = [b.constant(f"norm.{i}", value) for i, value in enumerate(values)]
+    x = b.node("BatchNormalization", "images", *constants, name="norm")
+    b.nodes[-1].name = "/BatchNormalization"
+    x = b.node("BatchNormalization", b.node("Relu", x), *constants, name="again")
+    b.nodes[-1].name = "/BatchNormalization_1"
+    prepared = qdq.prepare(b.model(b.head(x, 16)), INT8)
+    assert [node.name for node in prepared.graph.node[:3:2]] == ["/Conv", "/Conv_1"]
+
+
 def test_arithmetic_on_shapes_is_left_alone() -> None:
     b = Builder()
     x = b.node("Relu", b.conv("images", 16, 16, name="conv"), name="relu")
