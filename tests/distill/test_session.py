@@ -135,3 +135,13 @@ def test_channels_are_matched_with_those_of_a_teacher_that_was_cut_itself(tmp_pa
     student, teacher = (replace(model(seed), surgery=surgery) for seed in (0, 1))
     _, record = fit(tmp_path, toys.distilling(epochs=1), student, teacher)
     assert record.epochs[0].terms["fdkd_channel"] > 0
+
+
+def test_terms_are_recorded_with_the_weight_of_their_method(tmp_path: Path) -> None:
+    found = []
+    for weight in (1.0, 2.5):
+        methods = [{"name": "kd", "weight": weight}]
+        still = stage(epochs=1, learning_rate=1e-9, methods=methods)
+        _, record = fit(tmp_path / str(weight), still, model(0), model(1))
+        found.append(record.epochs[0].terms["kd"])
+    assert found[1] == pytest.approx(2.5 * found[0], rel=1e-4)
