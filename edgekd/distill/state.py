@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save as to_safetensors
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
@@ -51,11 +51,14 @@ def write(folder: Path, key: str, state: State) -> None:
         folder: of the stage.
         key: of all that the training depends on; another one does not go on from it.
         state: tensors may be on any device and share memory.
+
+    Raises:
+        EnvironmentMissingError: the disk is full; the old state, if any, is untouched.
     """
     tensors = {name: to_disk(tensor) for name, tensor in state.tensors.items()}
     metadata = {"key": key, "facts": json.dumps(state.facts)}
-    with files.replacing(folder / FILE) as temporary:
-        save_file(tensors, temporary, metadata=metadata)
+    # Bytes, not save_file: what safetensors raises when the disk is full is no OSError.
+    files.write_bytes(folder / FILE, to_safetensors(tensors, metadata=metadata))
 
 
 def read(folder: Path, key: str) -> State | None:

@@ -1,9 +1,10 @@
+import os
 from pathlib import Path
 
 import pytest
 import torch
 
-from edgekd.core.errors import RecordError
+from edgekd.core.errors import EnvironmentMissingError, RecordError
 from edgekd.distill import optim, state
 from edgekd.distill.state import State
 from tests.distill import toys
@@ -19,6 +20,23 @@ def test_what_is_written_is_read_again(tmp_path: Path) -> None:
     assert found.facts == {"epoch": 3}
     assert torch.equal(found.part("a")["y"], shared)
     assert list(found.part("b")) == ["x"]
+
+
+def test_a_full_disk_is_named_and_the_old_state_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state.write(tmp_path, "key", State({"epoch": 1}, {"a": torch.zeros(1)}))
+
+    def full(path: Path, content: bytes) -> int:
+        raise OSError(28, os.strerror(28))
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(EnvironmentMissingError, match="is full"):
+        state.write(tmp_path, "key", State({"epoch": 2}, {"a": torch.ones(1)}))
+    monkeypatch.undo()
+    found = state.read(tmp_path, "key")
+    assert found is not None
+    assert found.facts == {"epoch": 1}
 
 
 def test_there_may_be_none(tmp_path: Path) -> None:
