@@ -21,13 +21,11 @@ PASSING = (
 class Plan:
     """Which tensors are written in 8 bits, and which nodes read them so.
 
-    Each tensor has one pair of Q and DQ behind it. A node's input that is not in ``floats`` reads
-    the dequantised tensor.
+    Each tensor has one pair of Q and DQ behind it, and all that read it read the DQ.
     """
 
     tensors: list[str] = field(default_factory=list)  # in the order of the graph
     layers: dict[str, int | None] = field(default_factory=dict)  # node -> axis of its weight
-    floats: set[tuple[str, int]] = field(default_factory=set)  # (node, input): read as computed
     absorbed: set[str] = field(default_factory=set)  # activations that the clamp of Q computes
     _shared: dict[str, str] = field(default_factory=dict)
 

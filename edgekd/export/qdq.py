@@ -153,8 +153,7 @@ class _Writer:
 
     def _read_dequantised(self, node: NodeProto) -> None:
         for index, name in enumerate(node.input):
-            if (node.name, index) not in self.plan.floats:
-                node.input[index] = self._source(name)
+            node.input[index] = self._source(name)
 
     def _weights(self, graph: Graph, node: NodeProto) -> list[NodeProto]:
         if node.name not in self.plan.layers:

@@ -28,7 +28,7 @@ class Builder:
         self.random = np.random.default_rng(0)
         self.nodes: list[onnx.NodeProto] = []
         self.constants: list[TensorProto] = []
-        self.shape = ("batch", channels, pixels, pixels)
+        self.shape: tuple[str | int, ...] = ("batch", channels, pixels, pixels)
         self.opset = opset
 
     def constant(self, name: str, value: NDArray[Any]) -> str:
@@ -61,6 +61,11 @@ class Builder:
         weight = self.weight("head.weight", outputs, inputs)
         bias = self.weight("head.bias", outputs)
         return self.node("Gemm", pooled, weight, bias, name="head", transB=1)
+
+    def linear(self, x: str, inputs: int, outputs: int) -> str:
+        name = f"linear{len(self.nodes)}"
+        weight, bias = self.weight(f"{name}.weight", outputs, inputs), self.weight(name, outputs)
+        return self.node("Gemm", x, weight, bias, name=name, transB=1)
 
     def model(self, output: str) -> ModelProto:
         self.nodes[-1].output[0] = "logits"
@@ -139,7 +144,17 @@ def excited() -> ModelProto:
     return b.model(b.head(x, 16))
 
 
+def preactivation() -> ModelProto:
+    """A block that adds what stands before its ReLU, and two linear layers without one between."""
+    b = Builder()
+    x = b.conv("images", 16, 16, name="stem")
+    y = b.conv(b.node("Relu", x, name="relu"), 16, 16, name="branch")
+    x = b.node("Relu", b.node("Add", y, x, name="add"), name="relu2")
+    return b.model(b.linear(b.head(x, 16, outputs=32), 32, 20))
+
+
 ALL = {
+    "preactivation": preactivation,
     "plain": plain,
     "residual": residual,
     "inception": inception,

@@ -9,6 +9,7 @@ import pytest
 from edgekd.core import provenance, records
 from edgekd.core.errors import RecordError
 from edgekd.export import metadata
+from tests import nets
 from tests.export import graphs
 
 CHECKPOINT = records.Checkpoint(
@@ -56,6 +57,11 @@ def test_file_of_another_program_has_a_shape_and_no_notes(tmp_path: Path) -> Non
     onnx.save(graphs.plain(), str(tmp_path / "model.onnx"))
     found = metadata.read(tmp_path / "model.onnx")
     assert (found.input_shape, found.normalisation) == ((16, 8, 8), None)
+
+
+def test_shape_is_channels_height_width(tmp_path: Path) -> None:
+    path = nets.linear(tmp_path / "model.onnx", np.ones((2, 24)), (2, 3, 4))
+    assert metadata.read(path).input_shape == (2, 3, 4)
 
 
 def test_size_counts_weights_in_other_files(tmp_path: Path) -> None:

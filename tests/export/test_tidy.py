@@ -55,6 +55,20 @@ def test_batch_normalisation_goes_into_a_transposed_convolution() -> None:
     assert "BatchNormalization" not in found
 
 
+def test_matrix_product_without_bias_keeps_its_batch_normalisation() -> None:
+    b = Builder()
+    flat = b.node("Flatten", b.node("GlobalAveragePool", "images"))
+    x = norm(b, b.node("MatMul", flat, b.weight("w", 16, 24)), 24)
+    found = same_after_tidying(b.model(b.node("Gemm", x, b.weight("v", 24, 5))))
+    assert "BatchNormalization" in found
+
+
+def test_transposed_convolution_in_groups_keeps_its_batch_normalisation() -> None:
+    b = Builder()
+    x = b.node("ConvTranspose", "images", b.weight("w", 16, 4, 2, 2), strides=[2, 2], group=2)
+    assert "BatchNormalization" in same_after_tidying(b.model(b.head(norm(b, x, 8), 8)))
+
+
 def test_convolution_that_others_read_keeps_its_batch_normalisation() -> None:
     b = Builder()
     x = b.conv("images", 16, 16, name="conv")

@@ -18,7 +18,6 @@ from edgekd.export.plan import PASSING, Plan, layers
 from edgekd.export.target import Quantise
 from edgekd.export.tidy import affine, image_tensors
 
-_MATRIX = ("Gemm", "MatMul")
 # Operators without weights that have a kernel for UINT8.
 _KERNELS = ("Add", "Mul", "GlobalAveragePool", "AveragePool", "Concat", "Sigmoid", "LeakyRelu")
 
@@ -68,13 +67,13 @@ def place(model: ModelProto, rules: Quantise) -> Plan:
         if node.name in weighted:
             plan.layers[node.name] = weighted[node.name]
             wanted.update(graph.activations(node)[:1])
+            # A matrix product may return FP32, and does unless an integer kernel reads it.
             if node.op_type == "Conv":
                 wanted.add(_clamped(graph, node.output[0]))
         elif _has_kernel(graph, node, raw | whole):
             wanted.update(set(graph.activations(node)) - whole)
             wanted.update(_clamped(graph, output) for output in node.output)
     _absorb(graph, plan, wanted)
-    _keep_matrix_outputs_float(graph, plan, wanted)
     order = graph.inputs + [name for node in graph.nodes for name in node.output]
     plan.tensors = [tensor for tensor in order if tensor in wanted]
     _share(graph, plan)
@@ -145,19 +144,6 @@ def _absorb(graph: Graph, plan: Plan, wanted: set[str]) -> None:
             plan.absorbed.add(node.name)
             if graph.only_reader(node.input[0]) is node:
                 wanted.discard(node.input[0])
-
-
-def _keep_matrix_outputs_float(graph: Graph, plan: Plan, wanted: set[str]) -> None:
-    """A matrix product can return FP32: it is quantised only for readers that compute in 8 bits."""
-    for node in graph.nodes:
-        if node.name in plan.layers and node.op_type in _MATRIX and node.output[0] in wanted:
-            readers = [reader.name for reader, _ in graph.readers(node.output[0])]
-            if not wanted.intersection(_outputs(graph, readers)):
-                wanted.discard(node.output[0])
-
-
-def _outputs(graph: Graph, names: list[str]) -> list[str]:
-    return [output for name in names for output in _node(graph, name).output]
 
 
 def _share(graph: Graph, plan: Plan) -> None:

@@ -69,7 +69,6 @@ def _residuals(graph: Graph, plan: Plan) -> None:
         if fusable:
             # Of two convolutions, as where a shortcut changes the shape, the deeper is the branch.
             branch = max(fusable, key=lambda index: depths[node.input[index]])
-            plan.floats.add((node.name, branch))
             plan.add(node.input[1 - branch])
 
 

@@ -91,6 +91,27 @@ def test_every_reader_of_a_tensor_shares_its_one_pair() -> None:
     assert sorted(node.name for node, _ in readers) == ["b1/Conv", "down/Conv"]
 
 
+def test_convolution_that_others_read_is_no_branch_to_fuse_with() -> None:
+    b = Builder()
+    x = b.conv("images", 16, 16, name="first")
+    other = b.conv(b.conv(x, 16, 16, name="second"), 16, 16, name="third")
+    flat = b.node("Add", b.node("Relu", other, name="relu"), x, name="add")
+    plan = qdq.place(b.model(b.head(flat, 16)), TENSORRT)
+    assert "relu/Relu" not in plan.tensors
+
+
+def test_concats_of_concats_share_one_scale() -> None:
+    b = Builder()
+    x = b.node("Relu", b.conv("images", 16, 16, name="one"), name="relu1")
+    y = b.node("Relu", b.conv("images", 16, 16, name="two"), name="relu2")
+    inner = b.node("Concat", x, y, name="inner", axis=1)
+    outer = b.node("Concat", inner, "images", name="outer", axis=1)
+    model = b.model(b.head(b.conv(outer, 48, 16, name="last"), 16))
+    groups = qdq.place(model, TENSORRT).groups()
+    names = ["images", "inner/Concat", "outer/Concat", "relu1/Relu", "relu2/Relu"]
+    assert sorted(next(group for group in groups.values() if len(group) > 1)) == names
+
+
 @pytest.mark.parametrize(("transposed", "axis"), [(1, 0), (0, 1)])
 def test_scales_of_a_gemm_lie_along_its_output_channels(transposed: int, axis: int) -> None:
     b = Builder()
