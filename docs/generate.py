@@ -120,9 +120,10 @@ A recipe is a TOML file that says the whole job: `edgekd init` writes one with c
 list recipes` shows the built-in ones, `edgekd run RECIPE --plan` shows the steps of one, and `--set
 stages.0.epochs=20` overrides a key. Unknown keys are refused, with the nearest known one.
 
-A name that ends in `.toml` is a path; any other is built in. Relative paths (weights, images) in
-your own file are taken from the file's folder; in a built-in recipe and in `--set`, from the
-working directory. The resolved recipe is stored in the run as `recipe.json`.
+A name that ends in `.toml` is a path; any other is built in. Relative paths of weights and images
+in your own file are taken from the file's folder; in a built-in recipe and in `--set`, and those
+of checkpoint folders and target files everywhere, from the working directory. The resolved recipe
+is stored in the run as `recipe.json`.
 
 `macs` is always the share that is left. Epochs, margins in percentage points (pp)."""
 COMMANDS_HEAD = """\

@@ -1,5 +1,6 @@
 """Options that several commands share."""
 
+import math
 from pathlib import Path
 from typing import Annotated
 
@@ -31,7 +32,7 @@ Std = Annotated[
     str | None, typer.Option(metavar="R,G,B", help="Of pixels in [0, 1]. [default: the family's]")
 ]
 ImageSize = Annotated[int | None, typer.Option(min=1, help="Pixels, square. [folder: 224]")]
-Seed = Annotated[int, typer.Option(min=0, help="Of everything that is drawn.")]
+Seed = Annotated[int, typer.Option(min=0, max=2**31 - 1, help="Of everything that is drawn.")]
 
 
 def channels(text: str | None, name: str) -> tuple[float, ...] | None:
@@ -43,8 +44,9 @@ def channels(text: str | None, name: str) -> tuple[float, ...] | None:
     if text is None:
         return None
     try:
-        return tuple(float(part) for part in text.split(","))
-    except ValueError as error:
-        raise UsageError(f"--{name} takes numbers, as in 0.485,0.456,0.406, found '{text}'") from (
-            error
-        )
+        values = tuple(float(part) for part in text.split(","))
+    except ValueError:
+        values = (math.nan,)
+    if not all(math.isfinite(value) for value in values):
+        raise UsageError(f"--{name} takes numbers, as in 0.485,0.456,0.406, found '{text}'")
+    return values

@@ -6,7 +6,7 @@ Shares are in [0, 1] and called ``ratio``; percentages end in ``_percent``; time
 
 from datetime import datetime
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -83,6 +83,11 @@ class Checkpoint(Record):
     macs: int  # multiply-accumulates for one image
     data: DataIdentity | None = None  # the images that choices have read; None: foreign weights
     validation_top1_percent: float | None = None
+
+    def identity(self) -> dict[str, Any]:
+        """Return all that its answers depend on, as JSON: weights, cut, shape, normalisation."""
+        history = {"provenance", "parents", "stage", "data", "validation_top1_percent"}
+        return self.model_dump(mode="json", exclude=history)
 
 
 class Epoch(Part):

@@ -63,14 +63,15 @@ def read(run: Path) -> Run:
     """
     if not (run / "recipe.json").is_file():
         raise RecordError(f"'{run}' is not a run's folder: it has no 'recipe.json'")
+    order = _order(run)
     accuracies = [
         records.read(records.Accuracy, path) for path in sorted((run / "accuracy").glob("*.json"))
     ]
     return Run(
         folder=run,
-        checkpoints=_named(run, "checkpoints", "checkpoint.json", records.Checkpoint),
-        trainings=_named(run, "checkpoints", "training.json", records.Training),
-        artifacts=_named(run, "artifacts", "artifact.json", records.Artifact),
+        checkpoints=_named(run, "checkpoints/*/checkpoint.json", records.Checkpoint, order),
+        trainings=_named(run, "checkpoints/*/training.json", records.Training, order),
+        artifacts=_named(run, "artifacts/*/artifact.json", records.Artifact, order),
         accuracies={found.subject: found for found in sorted(accuracies, key=_made_at)},
         measurement=_optional(measurement(run) / "measurement.json", records.Measurement),
         ladder=_optional(run / "ladder.json", records.Ladder),
@@ -78,10 +79,23 @@ def read(run: Path) -> Run:
     )
 
 
-def _named(run: Path, part: str, file: str, kind: type[records.R]) -> dict[str, records.R]:
-    paths = sorted((run / part).glob(f"*/{file}"))  # so that equal times have an order, too
-    found = {path.parent.name: records.read(kind, path) for path in paths}
-    return dict(sorted(found.items(), key=lambda item: _made_at(item[1])))
+def _named(
+    run: Path, pattern: str, kind: type[records.R], order: dict[str, int]
+) -> dict[str, records.R]:
+    paths = sorted(run.glob(pattern))  # so that equal times have an order, too
+    found = {path: records.read(kind, path) for path in paths}
+
+    def place(path: Path) -> tuple[int, str]:
+        return order.get(str(path.relative_to(run)), len(order)), _made_at(found[path])
+
+    return {path.parent.name: found[path] for path in sorted(paths, key=place)}
+
+
+def _order(run: Path) -> dict[str, int]:
+    """Return when each file was first due, by the ledger: what is made again keeps its place."""
+    ledger = _optional(run / "ledger.json", records.Ledger)
+    steps = () if ledger is None else ledger.steps
+    return {path: number for number, step in enumerate(steps) for path in step.outputs}
 
 
 def _optional(path: Path, kind: type[records.R]) -> records.R | None:

@@ -94,6 +94,17 @@ class Student(Spec):
     prune: Prune | None = None
     model: str | None = None  # None: the teacher's own architecture, starting from its weights
     weights: Path | None = None
+    mean: tuple[float, ...] | None = None  # as in [teacher]
+    std: tuple[float, ...] | None = None
+
+    @model_validator(mode="after")
+    def _one_or_the_other(self) -> "Student":
+        if self.prune is not None and self.model is not None:
+            raise ValueError(
+                "the student is cut from the teacher ([student.prune]) or is another network "
+                "(student.model), not both; cut it beforehand with `edgekd prune`"
+            )
+        return self
 
 
 class Data(Spec):
@@ -155,7 +166,7 @@ class RatioRule(Spec):
     """Student over teacher (as onnx-fp32) must not exceed the limit."""
 
     limit: Positive  # 0.5: at most half the teacher's
-    confidence: Annotated[float, Field(gt=0.5, lt=1)] = 0.95
+    confidence: Annotated[float, Field(gt=0.5, le=0.975)] = 0.95  # one-sided
     informative: bool = False
     artifacts: tuple[str, ...] | None = None
 

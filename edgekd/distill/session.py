@@ -50,9 +50,8 @@ class Task:
     def key(self, *parts: object) -> str:
         """Return the SHA-256 of all that the training depends on, and of ``parts``."""
         content = {
-            "student": self.student.record.weights_sha256,
-            "surgery": self.student.record.surgery_sha256,
-            "teacher": None if self.teacher is None else self.teacher.record.weights_sha256,
+            "student": self.student.record.identity(),
+            "teacher": None if self.teacher is None else self.teacher.record.identity(),
             "stage": self.stage.model_dump(mode="json"),
             "images": [self.splits.train.sha256, self.splits.validation.sha256],
             "data": self.data.model_dump(mode="json", exclude={"source"}),

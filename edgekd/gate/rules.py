@@ -80,6 +80,7 @@ def _accuracy(rule: specs.AccuracyRule, run: Run) -> Iterator[Finding]:
     teacher_n = predictions.correct(teacher, folder)
     for name in names:
         subject = _evaluated(name, run)
+        _check_file(name, run)
         _check_images(teacher, subject)
         subject_n = predictions.correct(subject, folder)
         # The upper end of the interval at 2 c - 1 is the one-sided bound at c.
@@ -142,8 +143,10 @@ def _size(rule: specs.RatioRule, run: Run) -> Iterator[Finding]:
             f"size_ratio is against '{REFERENCE}', which '{run.folder}' does not have: export it"
         )
     reference = run.artifacts[REFERENCE]
+    _check_file(REFERENCE, run)
     for name in _artifacts("size_ratio", rule.artifacts, run):
         artifact = run.artifacts[name]
+        _check_file(name, run)
         if min(reference.bytes, artifact.bytes) <= 0:
             raise RecordError(f"'{name}' or '{REFERENCE}' has no bytes, says its record")
         ratio = artifact.bytes / reference.bytes
@@ -159,6 +162,12 @@ def _size(rule: specs.RatioRule, run: Run) -> Iterator[Finding]:
             informative=rule.informative,
             message=text.size(reference, artifact, rule.limit, name),
         )
+
+
+def _check_file(name: str, run: Run) -> None:
+    """Refuse a model file that is not the one that was judged."""
+    artifact = run.artifacts[name]
+    records.check_file(run_folder.artifact(run.folder, name) / artifact.file, artifact.sha256)
 
 
 def _artifacts(rule: str, asked: tuple[str, ...] | None, run: Run) -> list[str]:

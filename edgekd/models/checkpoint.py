@@ -1,7 +1,7 @@
 """Networks on disk: a folder with ``checkpoint.json``, ``model.safetensors``, ``surgery.json``."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -104,7 +104,8 @@ def open_model(
         CheckpointError: the weights do not fit.
     """
     if (Path(name) / RECORD).is_file():
-        return _reopen(Path(name), weights, classes)
+        contradicting = {"weights": weights, "mean": mean, "std": std}
+        return _reopen(Path(name), contradicting, classes, input_shape)
     if Path(name).is_dir():
         raise CheckpointError(f"'{name}' is a folder without {RECORD}: not a checkpoint")
     classes = classes or (len(class_names) if class_names else _count_classes(name, weights))
@@ -128,6 +129,12 @@ def open_model(
         macs=macs,
     )
     return Model(module, record, Surgery.none())
+
+
+def stored_size(name: str) -> int | None:
+    """Return the height of a checkpoint's images in pixels; None: ``name`` is no checkpoint."""
+    path = Path(name) / RECORD
+    return records.read(Checkpoint, path).input_shape[1] if path.is_file() else None
 
 
 def count(module: nn.Module, input_shape: tuple[int, int, int]) -> tuple[int, int]:
@@ -185,13 +192,24 @@ def _serialise(module: nn.Module) -> bytes:
     return to_safetensors(state)
 
 
-def _reopen(folder: Path, weights_file: Path | None, classes: int | None) -> Model:
-    if weights_file is not None:
-        raise UsageError(
-            f"'{folder}' is a checkpoint with weights of its own; leave '{weights_file}' out, or "
-            "name the network instead of the folder"
-        )
+def _reopen(
+    folder: Path,
+    contradicting: Mapping[str, object],
+    classes: int | None,
+    input_shape: tuple[int, int, int] | None,
+) -> Model:
+    for option, value in contradicting.items():
+        if value is not None:
+            raise UsageError(
+                f"'{folder}' is a checkpoint with {option} of its own; leave '{value}' out, or "
+                "name the network instead of the folder"
+            )
     model = load(folder)
+    if input_shape is not None and input_shape != model.record.input_shape:
+        raise UsageError(
+            f"'{folder}' takes images of {list(model.record.input_shape)} (channels, height, "
+            f"width), but they are {list(input_shape)}: see --image-size"
+        )
     if classes is not None and classes != model.record.classes:
         raise UsageError(
             f"'{folder}' has {model.record.classes} classes, but {classes} are asked for"

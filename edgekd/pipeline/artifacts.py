@@ -106,7 +106,7 @@ def _batches(
 def _step(job: Job, subject: str, model: Model, target: Target) -> None:
     folder = run_folder.artifact(job.folder, subject)
     depends = {
-        "model": model.record.weights_sha256,
+        "model": model.record.identity(),
         "target": target.model_dump(mode="json"),
         "export": job.recipe.export.model_dump(mode="json", exclude={"targets"}),
         "images": job.splits.train.sha256,

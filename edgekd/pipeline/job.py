@@ -81,6 +81,10 @@ class Job:
             self._record(name, key, outputs, time.perf_counter() - start)
         self.workers.wait()
 
+    def forget(self, name: str) -> None:
+        """Do a step again even if its result is there."""
+        self.steps.pop(name, None)
+
     def _is_done(self, name: str, key: str) -> bool:
         step = self.steps.get(name)
         if step is None or step.key != key:
@@ -151,6 +155,8 @@ def start(
 
 
 def _check_folder(folder: Path, *, resume: bool) -> None:
+    if folder.exists() and not folder.is_dir():
+        raise UsageError(f"'{folder}' is a file: name a folder with --out")
     if not folder.exists() or not any(folder.iterdir()):
         return
     if not (folder / RECIPE).exists():

@@ -5,7 +5,7 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from edgekd.core import records, run_folder, statistics
+from edgekd.core import provenance, records, run_folder, statistics
 from edgekd.core.run_folder import REFERENCE, Run
 from edgekd.data import augment
 from edgekd.evaluate import accuracy, ladder
@@ -23,9 +23,15 @@ def evaluate_all(job: Job) -> None:
     run = run_folder.read(job.folder)
     hashes = {name: found.weights_sha256 for name, found in run.checkpoints.items()}
     hashes |= {name: found.sha256 for name, found in run.artifacts.items()}
+    models = {name: found.identity() for name, found in run.checkpoints.items()}
     for subject, sha256 in hashes.items():
         record = run_folder.accuracy(job.folder, subject)
-        depends = {"subject": sha256, "images": job.splits.test.sha256}
+        test = job.splits.test
+        depends = {
+            "subject": models.get(subject, sha256),
+            "images": test.sha256,
+            "shape": list(test.shape),
+        }
         job.do(
             f"evaluate {subject}",
             [record, record.with_suffix(".npz")],
@@ -50,7 +56,10 @@ def measure(job: Job) -> None:
     depends = {
         "artifacts": [subject.sha256 for subject in subjects],
         "profile": profile.model_dump(mode="json"),
+        "machine": provenance.machine(),
     }
+    if run.measurement is not None and run.measurement.warnings:
+        job.forget("profile")  # another time the machine may be quieter
     folder = run_folder.measurement(job.folder)
 
     def work() -> None:

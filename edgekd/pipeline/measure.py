@@ -51,6 +51,8 @@ def evaluate(
         options: how to open the model.
         progress: who listens.
     """
+    if out is not None and out.suffix != ".json":
+        raise UsageError(f"a record's name must end in .json, but --out is '{out}'")
     find = _infer if model.endswith(".onnx") else _predict
     sha256, images, logits_nk = find(model, source, split, options, progress)
     with tempfile.TemporaryDirectory() as scratch:
@@ -94,6 +96,8 @@ def _infer(
         raise UsageError(f"there is no file '{path}'")
     interface = metadata.read(path)
     normalisation = interface.normalisation
+    if (options.mean is None) != (options.std is None):
+        raise UsageError("--mean and --std go together")
     if options.mean is not None and options.std is not None:
         normalisation = records.Normalisation(mean=options.mean, std=options.std)
     if normalisation is None:
@@ -116,7 +120,10 @@ def _predict(
     extras.require("torch", "train", "to evaluate a checkpoint; an .onnx file needs none")
     from edgekd.models import checkpoint, score  # torch: only here
 
-    images = sources.load_images(source, split, options.image_size)
+    size = options.image_size
+    if size is None and source.startswith("folder:"):
+        size = checkpoint.stored_size(model)
+    images = sources.load_images(source, split, size)
     height, width, channels = images.shape
     opened = checkpoint.open_model(
         model,

@@ -1,10 +1,13 @@
 """Find what is wrong with a recipe before hours of training, not after them."""
 
+from pathlib import Path
+
 from edgekd.core import plugins, specs
 from edgekd.core.errors import UsageError, did_you_mean
 from edgekd.core.run_folder import REFERENCE
 from edgekd.distill.method import Method
 from edgekd.export.target import Target
+from edgekd.models import build
 from edgekd.pipeline.plan import stage_names
 from edgekd.prune.channels import CRITERIA
 from edgekd.quantize.ranges import CALIBRATORS
@@ -17,20 +20,37 @@ def check(recipe: specs.Recipe) -> None:
     """Look up every name that the recipe gives.
 
     Raises:
-        UsageError: there is no such method, option, criterion, calibrator, target or device; two
-            stages have one name; no rule decides; a rule is about a target that is not exported.
+        UsageError: there is no such method, option, model, criterion, calibrator, target or device;
+            two steps have one name; no rule decides; a rule is about what is not exported.
     """
-    for stage in recipe.stages:
-        for use in stage.methods:
-            # mypy: an abstract class is what create() looks for, not what it returns.
-            plugins.create(METHODS, use.name, Method, dict(use.options))  # type: ignore[type-abstract]
+    check_stages(recipe)
     if recipe.student.prune is not None:
         _known(recipe.student.prune.criterion, "criterion", plugins.names(CRITERIA))
     _known(recipe.export.calibrator, "calibrator", plugins.names(CALIBRATORS))
     targets = [Target.read(name).name for name in recipe.export.targets]
     devices.find(recipe.profile.device)
-    _unique(stage_names(recipe.stages), targets)
+    _unique([*stage_names(recipe.stages), *targets])
     _rules_are_about(recipe.gate, targets)
+
+
+def check_stages(recipe: specs.Recipe) -> None:
+    """Look up what training needs: models, weights, methods and names of stages.
+
+    Raises:
+        UsageError: there is no such model, file, method or option; two stages have one name.
+    """
+    for role, part in (("teacher", recipe.teacher), ("student", recipe.student)):
+        if part.model is not None and not Path(part.model).is_dir():
+            build.defaults(part.model)
+        if part.weights is not None and not part.weights.is_file():
+            raise UsageError(
+                f"there is no file '{part.weights}' with the {role}'s weights: see {role}.weights"
+            )
+    for stage in recipe.stages:
+        for use in stage.methods:
+            # mypy: an abstract class is what create() looks for, not what it returns.
+            plugins.create(METHODS, use.name, Method, dict(use.options))  # type: ignore[type-abstract]
+    _unique(stage_names(recipe.stages))
 
 
 def _known(name: str, noun: str, names: list[str]) -> None:
@@ -38,8 +58,8 @@ def _known(name: str, noun: str, names: list[str]) -> None:
         raise UsageError(f"no {noun} is called '{name}'.{did_you_mean(name, names)}")
 
 
-def _unique(stages: list[str], targets: list[str]) -> None:
-    names = ["teacher", "initial", "pruned", "recalibrated", REFERENCE, *stages, *targets]
+def _unique(steps: list[str]) -> None:
+    names = ["teacher", "initial", "pruned", "recalibrated", REFERENCE, *steps]
     for name in names:
         if names.count(name) > 1:
             raise UsageError(f"'{name}' names two steps of the run: give the stage another name")

@@ -1,14 +1,17 @@
 """The whole job, from the teacher to the verdict."""
 
+import shutil
 from pathlib import Path
 
 from edgekd.core import run_folder
 from edgekd.core.errors import UsageError
 from edgekd.core.progress import Progress
-from edgekd.core.run_folder import Run
+from edgekd.core.run_folder import REFERENCE, Run
 from edgekd.core.specs import Recipe
 from edgekd.pipeline import artifacts, judge, preflight, student, teacher, train
 from edgekd.pipeline import job as jobs
+from edgekd.pipeline.job import Job
+from edgekd.pipeline.plan import stage_names
 
 
 def run(
@@ -33,6 +36,9 @@ def run(
     """
     preflight.check(recipe)
     with jobs.start(recipe, folder, name, resume=resume, progress=progress) as job:
+        if job.workers.main:
+            forget_others(job)
+        job.workers.wait()
         model = teacher.make(job)
         artifacts.export_reference(job, model)  # what cannot be exported fails before training
         first = student.make(job, model)
@@ -42,6 +48,25 @@ def run(
         judge.measure(job)
         judge.conclude(job)
     return run_folder.read(folder)
+
+
+def forget_others(job: Job) -> None:
+    """Remove what an earlier recipe left in the folder and this one does not ask for."""
+    student = job.recipe.student
+    first = ["pruned", "recalibrated"] if student.prune is not None else ["initial"]
+    checkpoints = {"teacher", *first, *stage_names(job.recipe.stages)}
+    artifacts = {REFERENCE, *(Path(name).stem for name in job.recipe.export.targets)}
+    wanted = {"checkpoints": checkpoints, "artifacts": artifacts}
+    wanted["accuracy"] = checkpoints | artifacts
+    for part, names in wanted.items():
+        for path in (job.folder / part).glob("*"):
+            if path.is_dir() and path.name not in names:
+                shutil.rmtree(path)
+            elif path.is_file() and path.stem not in names:
+                path.unlink()
+    for name in list(job.steps):
+        if not all((job.folder / path).exists() for path in job.steps[name].outputs):
+            job.forget(name)
 
 
 def next_folder(base: Path, *, resume: bool) -> Path:
@@ -55,4 +80,6 @@ def next_folder(base: Path, *, resume: bool) -> Path:
         if not taken:
             raise UsageError(f"there is no run to resume in '{base}': name its folder with --out")
         return base / str(taken[-1])
-    return base / str(taken[-1] + 1 if taken else 1)
+    folder = base / str(taken[-1] + 1 if taken else 1)
+    folder.mkdir(parents=True)  # so that another run that starts now takes another number
+    return folder

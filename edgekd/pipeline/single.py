@@ -4,6 +4,7 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from edgekd.core import records, run_folder, specs
 from edgekd.core.errors import UsageError
@@ -13,7 +14,7 @@ from edgekd.data.sources import Splits
 from edgekd.export.target import Target
 from edgekd.models import checkpoint
 from edgekd.models.checkpoint import Model
-from edgekd.pipeline import artifacts, student, teacher, train
+from edgekd.pipeline import artifacts, preflight, student, teacher, train
 from edgekd.pipeline import job as jobs
 from edgekd.pipeline.plan import stage_names
 
@@ -28,6 +29,15 @@ class ModelArguments:
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
     image_size: int | None = None
+
+    def as_spec(self) -> dict[str, Any]:
+        """Return what a recipe's [teacher] or [student] says of it."""
+        weights = None if self.weights is None else str(self.weights)
+        spec: dict[str, Any] = {"model": self.name, "weights": weights}
+        # The options are about networks that are built anew; a checkpoint brings its own.
+        if checkpoint.stored_size(self.name) is None:
+            spec |= {"mean": self.mean, "std": self.std}
+        return spec
 
     def open(self, splits: Splits | None) -> Model:
         """Open it, with the classes and the shape of the images where there are any."""
@@ -47,7 +57,7 @@ def prune(
 ) -> records.Checkpoint:
     """Prune a model into a new checkpoint folder; with images, its BN statistics are taken anew."""
     _must_be_free(out)
-    splits = _load(source, arguments.image_size, seed) if source else None
+    splits = _load(source, arguments, seed) if source else None
     model = arguments.open(splits)
     training = specs.Training(seed=seed)
     student.cut(model, spec, splits, training, out)
@@ -69,27 +79,19 @@ def finetune(
     progress: Progress | None = None,
 ) -> records.Checkpoint:
     """Run the stages of a recipe on a student; the last checkpoint is copied to ``out`` itself."""
+    for override in overrides:
+        if override.startswith(("teacher.", "student.", "data.source", "data.image_size")):
+            raise UsageError(f"--set {override}: say it with the command's own arguments")
     written = specs.load(recipe, overrides)
     if not written.stages:
         raise UsageError(f"recipe '{recipe}' has no [[stages]], so there is nothing to do")
-    data = written.data.model_copy(
-        update={"source": source, "image_size": student_arguments.image_size}
-    )
-    mine = written.model_copy(
-        update={
-            "data": data,
-            "teacher": specs.Teacher(
-                model=teacher_arguments.name,
-                weights=teacher_arguments.weights,
-                classes=teacher_arguments.classes,
-                mean=teacher_arguments.mean,
-                std=teacher_arguments.std,
-            ),
-            "student": specs.Student(
-                model=student_arguments.name, weights=student_arguments.weights
-            ),
-        }
-    )
+    size = student_arguments.image_size or written.data.image_size
+    tree = written.model_dump(mode="json")
+    tree["data"] |= {"source": source, "image_size": size}
+    tree["teacher"] = teacher_arguments.as_spec() | {"classes": teacher_arguments.classes}
+    tree["student"] = student_arguments.as_spec()
+    mine = specs.parse(tree, recipe)
+    preflight.check_stages(mine)
     with jobs.start(mine, out, recipe, resume=resume, progress=progress) as job:
         model = teacher.make(job)
         train.run_stages(job, student.make(job, model), model)
@@ -113,7 +115,7 @@ def export(
 ) -> records.Artifact:
     """Export a model to one target; parity and ranges are taken from the training images."""
     _must_be_free(out)
-    splits = None if source in {None, "random"} else _load(str(source), arguments.image_size, seed)
+    splits = None if source in {None, "random"} else _load(str(source), arguments, seed)
     model = arguments.open(splits)
     spec = specs.Export(targets=(target,), calibrator=calibrator, calibration_images=images)
     wanted = Target.read(target)
@@ -128,10 +130,15 @@ def export(
     )
 
 
-def _load(source: str, image_size: int | None, seed: int) -> Splits:
-    return sources.load(specs.Data(source=source, image_size=image_size), seed=seed)
+def _load(source: str, arguments: ModelArguments, seed: int) -> Splits:
+    size = arguments.image_size
+    if size is None and source.startswith("folder:"):
+        size = checkpoint.stored_size(arguments.name)
+    return sources.load(specs.Data(source=source, image_size=size), seed=seed)
 
 
 def _must_be_free(out: Path) -> None:
+    if out.exists() and not out.is_dir():
+        raise UsageError(f"'{out}' is a file: name a folder with --out")
     if out.exists() and any(out.iterdir()):
         raise UsageError(f"'{out}' is not empty: name another folder with --out")

@@ -21,7 +21,7 @@ def make(job: Job, teacher: Model) -> Model:
     prune = spec.prune
     pruned = run_folder.checkpoint(job.folder, "pruned")
     depends = {
-        "teacher": teacher.record.weights_sha256,
+        "teacher": teacher.record.identity(),
         "prune": prune.model_dump(mode="json", exclude={"recalibrate_images"}),
         **train.depends_on(job),
     }
@@ -31,7 +31,7 @@ def make(job: Job, teacher: Model) -> Model:
         return model
     fresh = run_folder.checkpoint(job.folder, "recalibrated")
     depends = {
-        "pruned": model.record.weights_sha256,
+        "pruned": model.record.identity(),
         "images": prune.recalibrate_images,
         **train.depends_on(job),
     }
@@ -120,6 +120,8 @@ def _initial(job: Job, teacher: Model) -> Model:
                 model = checkpoint.open_model(
                     spec.model,
                     weights=spec.weights,
+                    mean=spec.mean,
+                    std=spec.std,
                     classes=len(job.splits.class_names),
                     class_names=job.splits.class_names,
                     input_shape=shape_of(job.splits.train),
@@ -130,7 +132,7 @@ def _initial(job: Job, teacher: Model) -> Model:
         "student": spec.model_dump(mode="json"),
         "weights": train.fingerprint(spec.weights),
         "folder": train.fingerprint(Path(spec.model or "") / "checkpoint.json"),
-        "teacher": teacher.record.weights_sha256,
+        "teacher": teacher.record.identity(),
         **train.depends_on(job),
     }
     job.do("initial", [folder], depends, work)

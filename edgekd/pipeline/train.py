@@ -22,8 +22,8 @@ def run_stages(job: Job, student: Model, teacher: Model) -> Model:
     for name, stage in zip(stage_names(job.recipe.stages), job.recipe.stages, strict=True):
         depends = {
             "stage": stage.model_dump(mode="json"),
-            "student": student.record.weights_sha256,
-            "teacher": teacher.record.weights_sha256,
+            "student": student.record.identity(),
+            "teacher": teacher.record.identity(),
             **depends_on(job),
         }
         work = partial(fit_and_save, job, student, teacher, stage, name)

@@ -94,6 +94,39 @@ def test_finetune_refuses_a_recipe_without_stages(
     assert "has no [[stages]]" in err
 
 
+def test_finetune_refuses_a_teacher_without_knowledge(
+    edgekd: Command, weights: Path, tmp_path: Path
+) -> None:
+    status, _, err = edgekd(
+        "finetune", "digits_resnet", "--weights", weights, "--teacher", "digits_resnet",
+        "--recipe", "digits", "--data", "digits", "--out", tmp_path / "out",
+    )  # fmt: skip
+    assert status == 2
+    assert "the teacher has random weights" in err
+
+
+def test_finetune_refuses_what_its_own_arguments_say(
+    edgekd: Command, weights: Path, tmp_path: Path
+) -> None:
+    status, _, err = edgekd(
+        "finetune", "digits_resnet", "--teacher", "digits_resnet", "--recipe", "digits",
+        "--set", "data.source=cifar10:x", "--data", "digits", "--out", tmp_path / "out",
+    )  # fmt: skip
+    assert status == 2
+    assert "data.source=cifar10:x" in err
+
+
+def test_a_folder_to_write_must_not_be_a_file(
+    edgekd: Command, weights: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("precious")
+    status, _, err = edgekd(
+        "prune", "digits_resnet", "--weights", weights, "--classes", 10, "--out", tmp_path / "file"
+    )
+    assert status == 2
+    assert "is a file" in err
+
+
 def test_evaluate_gives_a_checkpoint_and_its_onnx_file_the_same_predictions(
     edgekd: Command, weights: Path, onnx_file: Path
 ) -> None:

@@ -218,6 +218,12 @@ def test_accuracy_of_an_earlier_export_is_refused(tmp_path: Path) -> None:
     refused(run, "the accuracy of 'onnx-int8' belongs to other weights")
 
 
+def test_a_model_file_that_was_changed_is_refused(tmp_path: Path) -> None:
+    run = with_int8(tmp_path)
+    (run_folder.artifact(run, "onnx-int8") / "model.onnx").write_bytes(b"another")
+    refused(run, "was changed after its record was written")
+
+
 def test_nan_in_a_record_is_refused(tmp_path: Path) -> None:
     run = with_int8(tmp_path)
     path = run_folder.measurement(run) / "measurement.json"
@@ -288,7 +294,7 @@ def test_ratio_without_an_interval_is_inconclusive(tmp_path: Path) -> None:
 def test_more_confidence_than_was_measured_is_refused(tmp_path: Path) -> None:
     run = with_int8(tmp_path)
     assert judged(run, latency_ratio={"limit": 1, "confidence": 0.975}).state == "passed"
-    with pytest.raises(UsageError, match=r"confidence is 0.99, .* at most 0.975"):
+    with pytest.raises(UsageError, match=r"latency_ratio.confidence: .* 0.975, found 0.99"):
         judged(run, latency_ratio={"limit": 1, "confidence": 0.99})
 
 

@@ -32,7 +32,8 @@ def command(
 ) -> None:
     """Teach a student with the stages of a recipe.
 
-    The other parts of the recipe are not used.
+    The recipe's augmentation, batch size and [training] hold, too; its teacher, student, targets
+    and gate are not used.
 
     Example: edgekd finetune pruned --teacher torchvision:resnet18 --teacher-weights r18.pth
     --recipe my.toml --data folder:flowers --out student
