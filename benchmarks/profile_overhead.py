@@ -5,7 +5,7 @@ inferences; the whole is repeated with new processes, whose memory lies elsewher
 upper end of the ratio's 95 % interval is at most 1.01. It is below 1 for small nets, because the
 agent binds its buffers once, where ``session.run`` allocates its output in every call.
 
-    python benchmarks/profile_overhead.py [--restarts 6] [--blocks 40] [--runs 5]
+    python benchmarks/profile_overhead.py [--restarts 12] [--blocks 60] [--runs 5]
 """
 
 import argparse
@@ -173,8 +173,8 @@ def judged(ratio: Interval) -> str:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--restarts", type=int, default=6)
-    parser.add_argument("--blocks", type=int, default=40)
+    parser.add_argument("--restarts", type=int, default=12)
+    parser.add_argument("--blocks", type=int, default=60)
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--out", type=Path, default=RESULT)
     options = parser.parse_args()
