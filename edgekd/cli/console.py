@@ -33,7 +33,7 @@ def error(message: str) -> None:
 
 def note(message: str) -> None:
     """Print a remark on stderr."""
-    if is_first_process():
+    if is_first_process() and not _is_quiet():
         print(message, file=sys.stderr)
 
 
@@ -102,9 +102,14 @@ def set_up_log(verbosity: int) -> None:
 
 def progress() -> Progress:
     """Return bars for a terminal, plain lines for anything else."""
-    if not is_first_process():
+    if not is_first_process() or _is_quiet():
         return Silent()
     return _Bars() if sys.stderr.isatty() else _Lines()
+
+
+def _is_quiet() -> bool:
+    handlers = logging.getLogger("edgekd").handlers
+    return bool(handlers) and handlers[0].level >= logging.ERROR
 
 
 def _with_prefix(record: logging.LogRecord) -> bool:

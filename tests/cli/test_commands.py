@@ -139,6 +139,13 @@ def test_evaluate_gives_a_checkpoint_and_its_onnx_file_the_same_predictions(
     assert abs(first["correct"] - second["correct"]) <= 1  # a tie may fall either way
 
 
+def test_quiet_prints_the_result_alone(edgekd: Command, onnx_file: Path) -> None:
+    status, out, err = edgekd("-q", "evaluate", onnx_file, "--data", "digits")
+    assert status == 0
+    assert out.startswith("top-1 ")
+    assert err == ""
+
+
 def test_evaluate_keeps_predictions_beside_the_record(
     edgekd: Command, onnx_file: Path, tmp_path: Path
 ) -> None:

@@ -32,8 +32,11 @@ def command(
 
     resolved = specs.load(recipe, overrides or ())
     if plan:
-        for step in planning.steps(resolved):
-            print(step)
+        steps = planning.steps(resolved)
+        if json:
+            console.result(steps)
+        else:
+            print("\n".join(steps))
         return
     extras.require("torch", "train", "to train and export a model")
     from edgekd.pipeline import run as job  # torch: only now
