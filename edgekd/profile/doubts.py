@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from edgekd.core import records, statistics
+from edgekd.core import records
 from edgekd.remote import lines
 
 DRIFT_RATIO = 0.03  # between the first and the last third of the samples
@@ -71,11 +71,6 @@ def about_models(
                 f"{name} varies by {100 * spread(mine):.1f} % between blocks "
                 f"(limit {100 * SPREAD_RATIO:.1f} %)"
             )
-    if len(timings) > 1 and len(samples[0]) < statistics.FEWEST_BLOCKS:
-        found.append(
-            f"{len(samples[0])} blocks are too few for an interval of the ratio: take at least "
-            f"{statistics.FEWEST_BLOCKS}"
-        )
     return found
 
 

@@ -115,12 +115,6 @@ def test_blocks_that_differ_are_doubted() -> None:
     assert "between blocks" in doubt
 
 
-def test_too_few_blocks_for_a_ratio_are_named() -> None:
-    few = np.ones((5, 6))
-    (doubt,) = doubts.about_models([timing(), timing()], [few, few], [warmed(), warmed()])
-    assert "5 blocks are too few" in doubt
-
-
 @pytest.mark.parametrize(("threads", "doubts_found"), [(1, 0), (4, 0), (5, 1)])
 def test_more_threads_than_cores_are_doubted(threads: int, doubts_found: int) -> None:
     assert len(doubts.about_threads(threads, 4)) == doubts_found

@@ -91,9 +91,9 @@ def test_nanoseconds_become_milliseconds_in_the_order_of_the_blocks() -> None:
     for kind, values in lines_of.items():
         line = {"schema_version": 1, "type": kind, "subject": 0, **values}
         notes.take(lines.parse(json.dumps(line)), Listener())
-    notes.blocks = {(0, 1): (3_000_000,) * 15, (0, 0): (1_500_000,) * 14 + (500,)}
-    found = local._samples(notes, 0, specs.Profile(blocks=2, runs=15))
-    assert found.tolist() == [[1.5] * 14 + [0.0005], [3.0] * 15]
+    notes.blocks = {(0, block): (1_500_000 * (block + 1),) * 5 for block in reversed(range(6))}
+    found = local._samples(notes, 0, SPEC)
+    assert found.tolist() == [[1.5 * (block + 1)] * 5 for block in range(6)]
 
 
 def test_statistics_are_those_of_the_samples(
@@ -126,14 +126,14 @@ def test_progress_counts_every_warm_up_and_turn(measured: tuple[Path, Listener])
 
 
 def test_under_299_samples_there_is_no_p99(tmp_path: Path) -> None:
-    spec = specs.Profile(blocks=2, runs=149)
+    spec = specs.Profile(blocks=149, runs=2)
     found = local.measure([subject(tmp_path, "net")], spec, IMAGES, tmp_path / "out")
     assert found.timings[0].runs == 298
     assert found.timings[0].p99_ms is None
 
 
 def test_the_fewest_samples_that_a_spec_allows_give_a_p90(tmp_path: Path) -> None:
-    spec = specs.Profile(blocks=1, runs=statistics.fewest_samples(0.9))
+    spec = specs.Profile(blocks=statistics.fewest_samples(0.9), runs=1)
     found = local.measure([subject(tmp_path, "net")], spec, IMAGES, tmp_path / "out")
     assert found.timings[0].p90_ms.high >= found.timings[0].p50_ms.value
 
