@@ -34,6 +34,7 @@ def test_half_of_resnet56_recovers_most_of_its_accuracy(
             "stages.0.epochs=2",
             "stages.0.views=1",
             "export.targets=['onnx-int8']",
+            "gate.latency_ratio.artifacts=['onnx-int8']",
             "profile.blocks=8",
             "profile.runs=5",
         ],
