@@ -1,0 +1,68 @@
+import torch
+from torch import nn
+
+from edgekd.distill.shock import Shock
+
+
+def net() -> nn.Sequential:
+    """Two weights before the classifier, and one in it."""
+    return nn.Sequential(nn.Linear(2, 1, bias=False), nn.Linear(1, 1, bias=False))
+
+
+def give(module: nn.Sequential, backbone: list[float], classifier: float) -> None:
+    module[0].weight.grad = torch.tensor([backbone])
+    module[1].weight.grad = torch.tensor([[classifier]])
+
+
+def test_the_norm_is_of_all_but_the_classifier() -> None:
+    module = net()
+    shock = Shock(module, "1")
+    give(module, [3.0, 4.0], 100.0)
+    assert shock.note() == 5.0
+
+
+def test_the_largest_early_norm_and_the_median_are_read() -> None:
+    module = net()
+    shock = Shock(module, "1")
+    for size in (1.0, 9.0, 2.0, 4.0):
+        give(module, [size, 0.0], 0.0)
+        shock.note()
+    assert shock.read(first_step=0) == (9.0, 3.0)
+
+
+def test_only_the_first_hundred_steps_of_the_stage_are_early() -> None:
+    module = net()
+    shock = Shock(module, "1")
+    for size in (1.0, 2.0, 9.0):
+        give(module, [size, 0.0], 0.0)
+        shock.note()
+    assert shock.read(first_step=98) == (2.0, 2.0)
+    give(module, [7.0, 0.0], 0.0)
+    shock.note()
+    assert shock.read(first_step=100) == (None, 7.0)
+
+
+def test_what_was_read_is_forgotten() -> None:
+    module = net()
+    shock = Shock(module, "1")
+    give(module, [3.0, 4.0], 0.0)
+    shock.note()
+    shock.read(first_step=0)
+    assert shock.read(first_step=0) == (None, None)
+
+
+def test_a_frozen_backbone_has_no_gradient_to_note() -> None:
+    module = net()
+    module[0].requires_grad_(False)
+    shock = Shock(module, "1")
+    module[1].weight.grad = torch.ones(1, 1)
+    assert shock.note() is None
+    assert shock.read(first_step=0) == (None, None)
+
+
+def test_a_classifier_of_zeros_spares_the_backbone() -> None:
+    module = net()
+    nn.init.zeros_(module[1].weight)
+    shock = Shock(module, "1")
+    module(torch.ones(4, 2)).square().sum().backward()
+    assert shock.note() == 0.0
