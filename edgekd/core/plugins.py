@@ -1,6 +1,7 @@
 """A folder is a registry: each module in it holds one plug-in, named like the module.
 
-Names and summaries are read with ``ast``, so that listing them imports nothing.
+A module may go by further names, its constant ``ALIASES``. Names and summaries are read with
+``ast``, so that listing them imports nothing.
 """
 
 import ast
@@ -35,20 +36,34 @@ def summaries(package: str) -> list[Summary]:
     return [_summary(_folder(package) / f"{name}.py") for name in names(package)]
 
 
+def aliases(package: str) -> dict[str, str]:
+    """Return the further names of the plug-ins of ``package``: alias -> name."""
+    return {
+        alias: found.name
+        for found in summaries(package)
+        for alias in found.constants.get("ALIASES", ())
+    }
+
+
 def literal(module: str, name: str) -> Any:
     """Read the literal that ``module`` assigns to ``name``, without importing the module."""
     return _summary(_folder(module).with_suffix(".py")).constants[name]
 
 
 def load(package: str, name: str, kind: type[T]) -> type[T]:
-    """Import plug-in ``name`` and return the one class in it that is a ``kind``.
+    """Import the plug-in of this name or alias and return the one class in it that is a ``kind``.
 
     Raises:
         UsageError: there is no such plug-in.
     """
     if name not in names(package):
-        noun = package.rpartition(".")[2].removesuffix("s")
-        raise UsageError(f"no {noun} is called '{name}'.{did_you_mean(name, names(package))}")
+        also = aliases(package)
+        if name not in also:
+            noun = package.rpartition(".")[2].removesuffix("s")
+            raise UsageError(
+                f"no {noun} is called '{name}'.{did_you_mean(name, [*names(package), *also])}"
+            )
+        name = also[name]
     module = importlib.import_module(f"{package}.{name}")
     classes = [
         value
@@ -60,7 +75,7 @@ def load(package: str, name: str, kind: type[T]) -> type[T]:
 
 
 def create(package: str, name: str, kind: type[T], options: dict[str, object]) -> T:
-    """Make plug-in ``name`` with keyword ``options``.
+    """Make the plug-in of this name or alias with keyword ``options``.
 
     Raises:
         UsageError: no such plug-in, an option that it does not take, or a value that it refuses.

@@ -55,7 +55,7 @@ def command(
 
 def _rows(what: What) -> list[dict[str, str]]:
     if what in _PLUGINS:
-        return [_plugin(found) for found in plugins.summaries(_PLUGINS[what])]
+        return _plugins(_PLUGINS[what])
     if what in _FILES:
         kind = _FILES[what]
         return [
@@ -69,11 +69,18 @@ def _rows(what: What) -> list[dict[str, str]]:
     return _pairs(zoo | _CHECKPOINT)
 
 
-def _plugin(found: plugins.Summary) -> dict[str, str]:
-    row = {"name": found.name, "summary": found.line}
-    if "EVIDENCE" in found.constants:
-        row["evidence"] = str(found.constants["EVIDENCE"])
-    return row
+def _plugins(package: str) -> list[dict[str, str]]:
+    """Return a row each; the column "also" is there if any of them has further names."""
+    also = bool(plugins.aliases(package))
+    rows = []
+    for found in plugins.summaries(package):
+        row = {"name": found.name, "summary": found.line}
+        if also:
+            row["also"] = ", ".join(found.constants.get("ALIASES", ()))
+        if "EVIDENCE" in found.constants:
+            row["evidence"] = str(found.constants["EVIDENCE"])
+        rows.append(row)
+    return rows
 
 
 def _pairs(table: dict[str, str]) -> list[dict[str, str]]:

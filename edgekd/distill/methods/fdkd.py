@@ -12,10 +12,18 @@ from collections.abc import Callable, Sequence
 from typing import Literal
 
 import torch
-import torch.nn.functional as F  # noqa: N812  its usual name
 from torch import Tensor
 
 from edgekd.core.errors import UsageError, did_you_mean
+from edgekd.distill.compare import (
+    check_choice,
+    check_positive,
+    choose,
+    divergence,
+    kept,
+    select,
+    standardise,
+)
 from edgekd.distill.method import Align, Method, Outputs, Step
 from edgekd.models.surgery import Surgery
 
@@ -23,6 +31,7 @@ EVIDENCE = "abstract"
 
 _FEWEST_POSITIONS = 16  # a distribution over fewer says next to nothing
 _EPSILON = 1e-6
+_WAY_OUT = 'Use modes = ["spatial"], which needs no such match'
 
 
 class FDKD(Method):
@@ -67,14 +76,9 @@ class FDKD(Method):
         for mode in modes:
             if mode not in _MODES:
                 raise ValueError(f"there is no mode '{mode}'.{did_you_mean(mode, _MODES)}")
-        for key, value, takes in (
-            ("layers", layers, ("last", "all")),
-            ("layer_weights", layer_weights, ("uniform", "depth")),
-        ):
-            if value not in takes:
-                raise ValueError(f"{key} must be one of {', '.join(takes)}, but is {value!r}")
-        if temperature <= 0:
-            raise ValueError(f"temperature must be > 0, but is {temperature}")
+        check_choice("layers", layers, ("last", "all"))
+        check_choice("layer_weights", layer_weights, ("uniform", "depth"))
+        check_positive("temperature", temperature)
         self.modes = tuple(modes)
         self.layers = layers
         self.layer_weights = layer_weights
@@ -90,15 +94,11 @@ class FDKD(Method):
         Raises:
             UsageError: no features, maps of different sizes, or channels that cannot be matched.
         """
-        paths = list(student.features)
-        if not paths:
-            raise UsageError("fdkd compares features, but the student has none that it can tap")
-        if self.layers == "last":
-            paths = paths[-1:]
+        paths = choose("fdkd", student, self.layers)
         for path in paths:
             _check_sizes(path, student.features[path], teacher.features[path])
             if self.align == "index":
-                self._kept[path] = _kept(path, student, teacher, surgery)
+                self._kept[path] = kept("fdkd", path, student, teacher, surgery, _WAY_OUT)
         for mode in self.modes:
             weighed = self._weigh(mode, paths, student)
             if not weighed:
@@ -140,34 +140,40 @@ class FDKD(Method):
         return {path: weight / sum(raw.values()) for path, weight in raw.items()}
 
 
-def channel(student_nchw: Tensor, teacher_nchw: Tensor, kept: Tensor | None, tau: float) -> Tensor:
+def channel(
+    student_nchw: Tensor, teacher_nchw: Tensor, indices_c: Tensor | None, tau: float
+) -> Tensor:
     """Compare which channels are strong; positions do not matter, nor do scale and offset."""
     pooled_nc = student_nchw.mean(dim=(2, 3))
-    target_nc = _select(teacher_nchw.mean(dim=(2, 3)), kept)
-    return _divergence(_standardise(pooled_nc), _standardise(target_nc), tau)
+    target_nc = select(teacher_nchw.mean(dim=(2, 3)), indices_c)
+    return divergence(standardise(pooled_nc), standardise(target_nc), tau)
 
 
-def spatial(student_nchw: Tensor, teacher_nchw: Tensor, kept: Tensor | None, tau: float) -> Tensor:
+def spatial(
+    student_nchw: Tensor, teacher_nchw: Tensor, indices_c: Tensor | None, tau: float
+) -> Tensor:
     """Compare where the energy lies; channels do not matter, nor does scale."""
-    del kept
+    del indices_c
     energy_np = student_nchw.square().mean(dim=1).flatten(1)
     target_np = teacher_nchw.square().mean(dim=1).flatten(1)
-    return _divergence(_standardise(energy_np), _standardise(target_np), tau)
+    return divergence(standardise(energy_np), standardise(target_np), tau)
 
 
 def per_channel_spatial(
-    student_nchw: Tensor, teacher_nchw: Tensor, kept: Tensor | None, tau: float
+    student_nchw: Tensor, teacher_nchw: Tensor, indices_c: Tensor | None, tau: float
 ) -> Tensor:
     """Compare for each channel where it is strong: Shu et al., 2021, arXiv:2011.13256."""
-    return _divergence(student_nchw.flatten(2), _select(teacher_nchw, kept).flatten(2), tau)
+    return divergence(student_nchw.flatten(2), select(teacher_nchw, indices_c).flatten(2), tau)
 
 
-def moments(student_nchw: Tensor, teacher_nchw: Tensor, kept: Tensor | None, tau: float) -> Tensor:
+def moments(
+    student_nchw: Tensor, teacher_nchw: Tensor, indices_c: Tensor | None, tau: float
+) -> Tensor:
     """Compare mean and deviation of each channel over the batch."""
     del tau
     var_s_c, mean_s_c = torch.var_mean(student_nchw, dim=(0, 2, 3), correction=0)
     var_t_c, mean_t_c = torch.var_mean(teacher_nchw, dim=(0, 2, 3), correction=0)
-    var_t_c, mean_t_c = _select(var_t_c, kept, 0), _select(mean_t_c, kept, 0)
+    var_t_c, mean_t_c = select(var_t_c, indices_c, 0), select(mean_t_c, indices_c, 0)
     # Without a floor a channel that the teacher never uses would drown all the others.
     floor = 0.01 * var_t_c.mean() + _EPSILON
     shift_c = (mean_s_c - mean_t_c).square() / (var_t_c + floor)
@@ -184,24 +190,6 @@ _MODES: dict[str, Callable[[Tensor, Tensor, Tensor | None, float], Tensor]] = {
 }
 
 
-def _divergence(student: Tensor, teacher: Tensor, tau: float) -> Tensor:
-    """Return tau^2 * KL over the last axis, averaged over the others."""
-    log_p = F.log_softmax(student / tau, dim=-1)
-    log_q = F.log_softmax(teacher / tau, dim=-1)
-    kl = F.kl_div(log_p, log_q, reduction="sum", log_target=True)
-    return tau**2 * kl / student.shape[:-1].numel()
-
-
-def _standardise(values: Tensor) -> Tensor:
-    """Return (v - mean) / (std + 1e-6) over the last axis; 0 where all are equal."""
-    centred = values - values.mean(dim=-1, keepdim=True)
-    return centred / (values.std(dim=-1, keepdim=True, correction=0) + _EPSILON)
-
-
-def _select(values: Tensor, kept: Tensor | None, axis: int = 1) -> Tensor:
-    return values if kept is None else values.index_select(axis, kept)
-
-
 def _check_sizes(path: str, student_nchw: Tensor, teacher_nchw: Tensor) -> None:
     if student_nchw.shape[2:] != teacher_nchw.shape[2:]:
         raise UsageError(
@@ -209,18 +197,3 @@ def _check_sizes(path: str, student_nchw: Tensor, teacher_nchw: Tensor) -> None:
             f"student and {list(teacher_nchw.shape[2:])} in the teacher. Use method 'kd', which "
             "compares logits alone"
         )
-
-
-def _kept(path: str, student: Outputs, teacher: Outputs, surgery: Surgery) -> Tensor | None:
-    """Return the teacher's channels that the student kept; None: all."""
-    feature_nchw = student.features[path]
-    here, there = feature_nchw.shape[1], teacher.features[path].shape[1]
-    indices = surgery.kept_output(path)
-    if indices is None and here == there:
-        return None
-    if indices is None or len(indices) != here or max(indices) >= there:
-        raise UsageError(
-            f"fdkd: which of the teacher's {there} channels the student's {here} at '{path}' "
-            'stem from is not known. Use modes = ["spatial"], which needs no such match'
-        )
-    return torch.tensor(indices, device=feature_nchw.device)

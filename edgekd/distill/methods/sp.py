@@ -1,0 +1,70 @@
+"""Similarity-preserving distillation: Tung and Mori, 2019, https://arxiv.org/abs/1907.09682.
+
+The formula is that of megvii-research/mdistiller, distillers/SP.py.
+"""
+
+import torch
+import torch.nn.functional as F  # noqa: N812  its usual name
+from torch import Tensor
+
+from edgekd.distill.compare import LAYERS, Layers, check_choice, choose
+from edgekd.distill.method import Align, Method, Outputs, Step
+from edgekd.models.surgery import Surgery
+
+EVIDENCE = "code"
+
+
+class SP(Method):
+    """Find those images alike that the teacher finds alike.
+
+    sp = sum over layers of ||G_S - G_T||^2 / N^2, with G = Q Q^T for Q = [N, C * H * W], each row
+    of G divided by its L2 norm
+
+    Neither channels nor positions need to match. Rows are normalised over the batch, so the loss
+    shrinks as 1 / N; the published weight of this term is 3000 for batches of 64. A batch of one
+    image teaches nothing.
+
+    Args:
+        layers: "last" (as in that code), "stages" (the last map of each size) or "all".
+
+    Raises:
+        ValueError: ``layers`` is something else.
+    """
+
+    needs_features = True
+    works_cached = False
+    align: Align = "agnostic"
+
+    def __init__(self, *, layers: Layers = "last") -> None:
+        super().__init__()
+        check_choice("layers", layers, LAYERS)
+        self.layers = layers
+        self._paths: list[str] = []
+
+    def prepare(self, student: Outputs, teacher: Outputs, surgery: Surgery) -> None:
+        """Choose the layers.
+
+        Raises:
+            UsageError: there are no features.
+        """
+        del teacher, surgery
+        self._paths = choose("sp", student, self.layers)
+
+    def forward(
+        self, student: Outputs, teacher: Outputs, labels_n: Tensor | None, step: Step
+    ) -> dict[str, Tensor]:
+        """Return {"sp"}."""
+        del labels_n, step
+        losses = [
+            (_similarity(student.features[path]) - _similarity(teacher.features[path].detach()))
+            .square()
+            .mean()
+            for path in self._paths
+        ]
+        return {"sp": torch.stack(losses).sum()}
+
+
+def _similarity(map_nchw: Tensor) -> Tensor:
+    """Return how alike the images are, [N, N], each row of length 1."""
+    flat_nd = map_nchw.flatten(1)
+    return F.normalize(flat_nd @ flat_nd.T, dim=1)
