@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[1]
 FILES = sorted((ROOT / "edgekd").rglob("*.py"))
 VERBS = (
     "prune", "quantize", "distill", "export", "lint", "evaluate", "profile", "gate", "report",
-    "search",
+    "search", "landscape",
 )  # fmt: skip
 FLOORS = {
     "agent": 0,

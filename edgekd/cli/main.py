@@ -19,6 +19,7 @@ from edgekd.cli.commands import (
     finetune,
     gate,
     init,
+    landscape,
     profile,
     prune,
     report,
@@ -40,7 +41,8 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 for module in (
-    init, run, prune, finetune, export, evaluate, profile, gate, report, list_command, doctor,
+    init, run, prune, finetune, export, evaluate, profile, landscape, gate, report, list_command,
+    doctor,
 ):  # fmt: skip
     app.command(module.NAME)(module.command)
 

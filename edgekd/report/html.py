@@ -59,7 +59,7 @@ def html(run: Run) -> str:
         provenance.section(run),
     ]
     title = provenance.description(run) or f"Run {run.folder.name}"
-    return _template().render(
+    return template("page").render(
         title=title,
         about=_about(run),
         state=state or "none",
@@ -79,7 +79,8 @@ def write(run: Run, path: Path) -> None:
 
 
 @cache
-def _template() -> jinja2.Template:
+def template(name: str) -> jinja2.Template:
+    """Return the template ``name``.html.j2, which escapes all that it is given."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
         autoescape=True,
@@ -87,7 +88,7 @@ def _template() -> jinja2.Template:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    return environment.get_template("page.html.j2")
+    return environment.get_template(f"{name}.html.j2")
 
 
 def _about(run: Run) -> list[str]:

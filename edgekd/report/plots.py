@@ -113,6 +113,7 @@ def svg_lines(
     width: int = NARROW,
     from_zero: bool = False,
     marked: tuple[float, str] | None = None,
+    whole: bool = True,
 ) -> str:
     """Draw curves over one axis, each named at its end.
 
@@ -123,6 +124,7 @@ def svg_lines(
         width: px.
         from_zero: the y axis begins at 0.
         marked: an x to be marked, and what it is called.
+        whole: the x axis shows whole numbers only, as of epochs.
     """
     named = len(curves) > 1
     names_px = max(svg.text_px(curve.name) for curve in curves) + 6 if named else 0
@@ -131,7 +133,10 @@ def svg_lines(
     drawing = Drawing(chart, width, _PANEL_PX)
     xs = [x for curve in curves for x in curve.xs]
     ys = [y for curve in curves for y in curve.ys] + ([0.0] if from_zero else [])
-    x_axis = _whole_axis(xs, frame, labels[0])
+    if whole:
+        x_axis = _whole_axis(xs, frame, labels[0])
+    else:
+        x_axis = svg.tight_axis(min(xs), max(xs), frame.left, frame.right, labels[0])
     y_axis = svg.axis(ys, frame.bottom, frame.top, labels[1], count=5)
     svg.draw_x_axis(drawing, frame, x_axis)
     svg.draw_y_axis(drawing, frame, y_axis)

@@ -1,0 +1,1 @@
+"""How flat or sharp the loss is around a network's weights."""
