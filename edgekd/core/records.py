@@ -67,9 +67,9 @@ class DataIdentity(Part):
 
 
 class Checkpoint(Record):
-    """A network's weights: ``model.safetensors`` (and ``surgery.json``) in the same folder."""
+    """A network's weights: ``model.safetensors`` and, beside it, what was done to its layers."""
 
-    stage: Literal["teacher", "initial", "pruned", "recalibrated", "distilled"]
+    stage: Literal["teacher", "initial", "pruned", "recalibrated", "quantized", "distilled"]
     model: (
         str  # how to build it: "cifar_resnet56", "torchvision:resnet18", "package.module:factory"
     )
@@ -79,6 +79,7 @@ class Checkpoint(Record):
     normalisation: Normalisation
     weights_sha256: str
     surgery_sha256: str | None = None  # None: the architecture is as the model's name says
+    quantisation_sha256: str | None = None  # None: it computes in float
     parameters: int
     macs: int  # multiply-accumulates for one image
     data: DataIdentity | None = None  # the images that choices have read; None: foreign weights
@@ -96,10 +97,17 @@ class Epoch(Part):
     epoch: int  # from 1
     learning_rate: float  # at its end
     terms: dict[str, float]  # mean of each loss term, weighted
+    weights: dict[str, float] = {}  # by which each term was multiplied
+    factors: tuple[float, ...] = ()  # what the stage's balance made of each method's weight
     gradient_norms: dict[str, float]  # of each term at the classifier's input features' layer
-    validation_top1_percent: float
+    validation_top1_percent: float | None  # None: the stage reads no labels
+    validation_agreement_percent: float | None = None  # with the teacher's top-1; None: with labels
+    teacher_top1_percent: float | None = None  # of an adaptive teacher, on the same images
     train_seconds: float
     images_per_s: float
+    early_backbone_norm: float | None = None  # largest gradient of the stage's first 100 steps
+    backbone_norm: float | None = None  # median over the steps; None: the backbone is frozen
+    feature_drift: float | None = None  # 1 - CKA of the classifier's inputs; after epoch 1 alone
 
 
 class Training(Record):
@@ -237,11 +245,20 @@ class Rung(Part):
     bytes: int
 
 
+class Control(Part):
+    """The same student, taught as long by the labels alone; stands beside the ladder."""
+
+    rung: Rung
+    against: str  # the checkpoint that distilling ended with
+    gain_pp: Interval  # top-1 of that checkpoint minus the control's, paired
+
+
 class Ladder(Record):
     """Accuracy after every step, on the same test images."""
 
     rungs: tuple[Rung, ...]
     blamed: str | None  # the first rung that is significantly worse than the one above
+    control: Control | None = None
     doubts: tuple[str, ...] = ()  # what speaks against the teacher or the images, in sentences
 
 

@@ -21,6 +21,7 @@ Ratio = Annotated[float, Field(gt=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
 NotNegative = Annotated[float, Field(ge=0)]
 Count = Annotated[int, Field(ge=1)]
+Bits = Literal[1, 2, 4, 8, 32]
 
 
 S = TypeVar("S", bound="Spec")
@@ -40,40 +41,6 @@ class MethodUse(Spec):
     options: dict[str, JsonValue] = {}  # the method's own arguments
 
 
-class Stage(Spec):
-    """One stretch of training with one objective: ce * CE + sum of weight * method."""
-
-    name: str | None = None  # for people; default: "stage-1", "stage-2" ...
-    epochs: Annotated[int, Field(ge=0)]
-    learning_rate: Positive  # peak; linear warm-up to it, then a cosine to 0
-    warmup_epochs: NotNegative = 1.0
-    trainable: Literal["all", "classifier"] = "all"  # classifier: the last linear layer alone
-    methods: tuple[MethodUse, ...] = ()
-    ce: NotNegative = 1.0  # weight of the cross-entropy with the labels
-    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    teacher: Literal["online", "cached"] = "online"  # cached: FP16 logits, computed once
-    views: Count = 8  # cached: how many augmented views of each image are kept
-    optimiser: Literal["sgd", "adamw"] = "sgd"  # sgd: Nesterov
-    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
-    weight_decay: NotNegative = 5e-4  # never on BN, biases and other vectors
-    backbone_rate: NotNegative = 1.0  # learning rate of all but the classifier, as a share
-    clip_norm: Positive | None = 5.0
-    ema: Annotated[float, Field(gt=0, lt=1)] | None = None  # decay per step of the averaged weights
-    batch_norm: Literal["train", "frozen"] = "train"  # frozen: the stored statistics are used
-
-
-class Teacher(Spec):
-    """The trained network to be compressed and learnt from."""
-
-    model: str  # "cifar_resnet56", "torchvision:resnet18", "package.module:factory", a checkpoint
-    weights: Path | None = None  # .safetensors, .pt or .pth; none: random, so it must be trained
-    classes: Count | None = None  # None: as many as the data has
-    mean: tuple[float, ...] | None = None  # per channel, pixels in [0, 1]; None: the family's
-    std: tuple[float, ...] | None = None
-    expected_top1_percent: Annotated[float, Field(gt=0, le=100)] | None = None  # of its makers
-    train: Stage | None = None  # train it, or adapt it to the data, before it teaches
-
-
 class Prune(Spec):
     """Structural channel pruning."""
 
@@ -88,10 +55,72 @@ class Prune(Spec):
     recalibrate_images: Annotated[int, Field(ge=0)] = 4096  # BN statistics anew; 0: not at all
 
 
+class Stage(Spec):
+    """One stretch of training with one objective: ce * CE + sum of weight * method."""
+
+    name: str | None = None  # for people; default: "stage-1", "stage-2" ...
+    epochs: Annotated[int, Field(ge=0)]
+    learning_rate: Positive  # peak; linear warm-up to it, then a cosine to 0
+    warmup_epochs: NotNegative = 1.0
+    trainable: Literal["all", "classifier"] = "all"  # classifier: the last linear layer alone
+    methods: tuple[MethodUse, ...] = ()
+    ce: NotNegative = 1.0  # weight of the cross-entropy with the labels
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    labels: bool = True  # false: none is read, and agreement with the teacher chooses the epoch
+    balance: Literal["none", "gradient-norm", "loss-rate"] = "none"  # how weights are understood
+    teacher: Literal["online", "cached", "adaptive"] = "online"  # cached: FP16 logits, taken once
+    views: Count = 8  # cached: how many augmented views of each image are kept
+    teacher_rate: NotNegative = 0.1  # adaptive: the teacher's learning rate, as a share
+    learner: Literal["student", "teacher"] = "student"  # who learns; the other one teaches
+    prune: Prune | None = None  # cut the student before this stage
+    optimiser: Literal["sgd", "adamw"] = "sgd"  # sgd: Nesterov
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
+    weight_decay: NotNegative = 5e-4  # never on BN, biases and other vectors
+    backbone_rate: NotNegative = 1.0  # learning rate of all but the classifier, as a share
+    clip_norm: Positive | None = 5.0
+    ema: Annotated[float, Field(gt=0, lt=1)] | None = None  # decay per step of the averaged weights
+    batch_norm: Literal["train", "frozen"] = "train"  # frozen: the stored statistics are used
+
+
+    @model_validator(mode="after")
+    def _no_labels_means_none(self) -> "Stage":
+        if not self.labels and self.ce > 0:
+            raise ValueError("labels = false leaves cross-entropy nothing to read: set ce = 0")
+        return self
+
+
+class Teacher(Spec):
+    """The trained network to be compressed and learnt from."""
+
+    model: str  # "cifar_resnet56", "torchvision:resnet18", "package.module:factory", a checkpoint
+    weights: Path | None = None  # .safetensors, .pt or .pth; none: random, so it must be trained
+    classes: Count | None = None  # None: as many as the data has
+    mean: tuple[float, ...] | None = None  # per channel, pixels in [0, 1]; None: the family's
+    std: tuple[float, ...] | None = None
+    expected_top1_percent: Annotated[float, Field(gt=0, le=100)] | None = None  # of its makers
+    train: Stage | None = None  # train it, or adapt it to the data, before it teaches
+
+
+class Quantize(Spec):
+    """Simulated quantisation: weights and activations take few values, gradients pass through.
+
+    Bits: 1 (two values), 2 (three values for weights: ternary), 4, 8, or 32: left in float.
+    """
+
+    weights: Bits = 8
+    activations: Bits = 8  # the inputs of convolutions and linear layers
+    edges: Bits | None = 8  # least bits of the first convolution and of the classifier
+    rule: Literal["edgekd", "faqd"] = "edgekd"  # faqd: the quantisers of its published code
+    keep: tuple[str, ...] = ()  # globs of module names that stay in float
+    calibration_images: Count = 512  # training images, for the first steps of the activations
+    recalibrate_images: Annotated[int, Field(ge=0)] = 4096  # BN statistics anew below 8 bits; 0: no
+
+
 class Student(Spec):
     """What becomes of the teacher, or another architecture."""
 
     prune: Prune | None = None
+    quantize: Quantize | None = None  # after pruning, before the stages
     model: str | None = None  # None: the teacher's own architecture, starting from its weights
     weights: Path | None = None
     mean: tuple[float, ...] | None = None  # as in [teacher]
@@ -188,6 +217,7 @@ class Recipe(Spec):
     data: Data
     training: Training = Training()
     stages: tuple[Stage, ...] = ()
+    control: bool = False  # teach the same student by labels alone, too: what is distilling worth?
     export: Export = Export()
     profile: Profile = Profile()
     gate: Gate = Gate()

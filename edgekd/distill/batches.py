@@ -14,9 +14,11 @@ from edgekd.core.errors import DataError
 from edgekd.core.records import Normalisation
 from edgekd.data.augment import Augment, normalise
 from edgekd.data.sources import ImageSet
+from edgekd.data.strong import Strong
 from edgekd.distill.processes import Processes
 
 _ORDER = 1  # sets the orders' random numbers apart from others of the same seed
+_SECOND = 2**20  # added to a view's number: how its second variation is moved and flipped
 
 
 @dataclass(frozen=True)
@@ -27,13 +29,16 @@ class Batch:
         ids_n: [N] places in the training set.
         view: which variation of the images it is.
         images_nchw: float32 [N, C, H, W], normalised, channels last in memory, on the device.
-        labels_n: [N], on the device.
+        labels_n: [N], on the device; None: they are not read.
+        second_nchw: another variation of the same images, with strong operations; None: not asked
+            for.
     """
 
     ids_n: NDArray[np.int64]
     view: int
     images_nchw: Tensor
-    labels_n: Tensor
+    labels_n: Tensor | None
+    second_nchw: Tensor | None = None
 
 
 class Batches:
@@ -45,6 +50,9 @@ class Batches:
         data: batch size (over all processes) and augmentation.
         seed: of order and augmentation.
         processes: who shares the batches.
+        labels: False: they are never read.
+        second_view: give a second variation of every image, in which each strong operation has
+            this probability; None: give none.
 
     Raises:
         DataError: there are fewer images than a batch holds.
@@ -58,6 +66,9 @@ class Batches:
         data: specs.Data,
         seed: int,
         processes: Processes,
+        *,
+        labels: bool = True,
+        second_view: float | None = None,
     ) -> None:
         if len(images) < data.batch_size:
             raise DataError(
@@ -71,7 +82,9 @@ class Batches:
         self._seed = seed
         self._device = processes.device
         self._share = processes.share(data.batch_size)
+        self._labels = labels
         self._augment = Augment(data.augment, len(images), seed, normalisation=normalisation)
+        self._strong = None if second_view is None else Strong(second_view, len(images), seed)
 
     def epoch(self, epoch: int, view: int) -> Iterator[Batch]:
         """Yield the batches of an epoch; what is left over at its end is dropped.
@@ -90,6 +103,8 @@ class Batches:
 
     def _batches(self, order: NDArray[np.int64], view: int) -> Iterator[Batch]:
         variation = self._augment.view(view)
+        second = None if self._strong is None else self._augment.view(_SECOND + view)
+        strong = None if self._strong is None else self._strong.view(view)
         parts = [ids_n[self._share] for ids_n in order.reshape(-1, self.size)]
         # One thread reads ahead: decoding files takes long, and copying to a GPU some time.
         with ThreadPoolExecutor(1) as reader:
@@ -98,15 +113,23 @@ class Batches:
                 pixels_nhwc, labels_n = coming.result()
                 if number + 1 < len(parts):
                     coming = reader.submit(self._read, parts[number + 1])
-                images_nchw = normalise(
-                    pixels_nhwc, self._normalisation, self._device, channels_last=True
-                )
-                images_nchw = variation.apply(images_nchw, torch.from_numpy(ids_n))
-                yield Batch(ids_n, view, images_nchw, labels_n.to(self._device, non_blocking=True))
+                if labels_n is not None:
+                    labels_n = labels_n.to(self._device, non_blocking=True)
+                images_nchw = variation.apply(self._normalise(pixels_nhwc), torch.from_numpy(ids_n))
+                second_nchw = None
+                if strong is not None and second is not None:
+                    changed_nhwc = strong.apply(pixels_nhwc.to(self._device), ids_n)
+                    second_nchw = second.apply(
+                        self._normalise(changed_nhwc), torch.from_numpy(ids_n)
+                    )
+                yield Batch(ids_n, view, images_nchw, labels_n, second_nchw)
 
-    def _read(self, ids_n: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
+    def _normalise(self, pixels_nhwc: Tensor) -> Tensor:
+        return normalise(pixels_nhwc, self._normalisation, self._device, channels_last=True)
+
+    def _read(self, ids_n: NDArray[np.int64]) -> tuple[Tensor, Tensor | None]:
         pixels_nhwc = torch.from_numpy(self.images.batch(ids_n))
-        labels_n = torch.from_numpy(self.images.labels_n[ids_n])
+        labels_n = torch.from_numpy(self.images.labels_n[ids_n]) if self._labels else None
         if self._device.type == "cuda":
-            return pixels_nhwc.pin_memory(), labels_n.pin_memory()
+            return pixels_nhwc.pin_memory(), None if labels_n is None else labels_n.pin_memory()
         return pixels_nhwc, labels_n

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from edgekd.core import files
 from edgekd.core.errors import CheckpointError, EnvironmentMissingError
@@ -42,6 +43,12 @@ class Cached:
         """Look the logits up by view and place in the training set."""
         rows_nk = torch.from_numpy(np.asarray(self._logits_vnk[batch.view][batch.ids_n]))
         return Outputs(rows_nk.to(self._device, non_blocking=True).float())
+
+    def look(self, images_nchw: Tensor) -> Outputs:
+        """Refuse: only the batches' images were shown to the teacher."""
+        raise NotImplementedError(f"no logits are cached for {len(images_nchw)} other images")
+
+    ask = look
 
 
 def build(

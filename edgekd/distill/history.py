@@ -8,6 +8,7 @@ from torch import Tensor
 
 from edgekd.core import records
 from edgekd.distill import state
+from edgekd.distill.adaptive import Adaptive
 from edgekd.distill.session import Session
 from edgekd.distill.state import State
 
@@ -37,19 +38,24 @@ class History:
             self._restore(found)
             log.info("%s: going on after epoch %d", running.task.name, len(self.epochs))
 
-    def judge(self, epoch: int, top1_percent: float) -> None:
-        """Keep the weights as they are now, if none were better; of equals the last ones."""
-        if self.best_epoch is not None and top1_percent < self._best_percent:
+    def judge(self, epoch: int, right_percent: float) -> None:
+        """Keep the weights as they are now, if none were better; of equals the last ones.
+
+        Args:
+            epoch: from 1; 0: before the first.
+            right_percent: of the validation images, by their labels or by the teacher.
+        """
+        if self.best_epoch is not None and right_percent < self._best_percent:
             return
         self.best_epoch = epoch
-        self._best_percent = top1_percent
+        self._best_percent = right_percent
         weights = self._running.lesson.result.state_dict()
         self.best = {name: state.to_disk(tensor) for name, tensor in weights.items()}
 
     def append(self, epoch: records.Epoch) -> None:
         """Add an epoch, judge it, and write everything down."""
         self.epochs.append(epoch)
-        self.judge(epoch.epoch, epoch.validation_top1_percent)
+        self.judge(epoch.epoch, right_percent(epoch))
         if self._running.processes.main:
             state.write(self._running.task.folder, self._key, self._snapshot())
         self._running.processes.wait()
@@ -69,6 +75,10 @@ class History:
         }
         if lesson.average is not None:
             tensors |= state.of_module(lesson.average, "average")
+        if isinstance(lesson.teacher, Adaptive):
+            facts["teacher"] = lesson.teacher.facts()
+            tensors |= state.of_module(lesson.teacher.teacher.module, "teacher")
+            tensors |= state.of_optimiser(lesson.teacher.optimiser, "teacher-optimiser")
         return State(facts, tensors)
 
     def _restore(self, found: State) -> None:
@@ -83,3 +93,16 @@ class History:
             state.into_optimiser(lesson.optimiser, found.part("optimiser"))
             if lesson.average is not None:
                 lesson.average.load_state_dict(found.part("average"))
+            if isinstance(lesson.teacher, Adaptive):
+                lesson.teacher.restore(found.facts["teacher"])
+                lesson.teacher.teacher.module.load_state_dict(found.part("teacher"))
+                state.into_optimiser(lesson.teacher.optimiser, found.part("teacher-optimiser"))
+
+
+def right_percent(epoch: records.Epoch) -> float:
+    """Return what chooses among epochs: the top-1, or without labels the agreement."""
+    found = epoch.validation_top1_percent
+    if found is None:
+        found = epoch.validation_agreement_percent
+    assert found is not None
+    return found

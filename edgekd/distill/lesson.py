@@ -1,7 +1,7 @@
 """One step of training: ask the teacher, ask the student, compare, improve."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -13,6 +13,7 @@ from torch.optim.swa_utils import AveragedModel
 
 from edgekd.core.specs import Stage
 from edgekd.distill import optim
+from edgekd.distill.adaptive import Adaptive
 from edgekd.distill.batches import Batch
 from edgekd.distill.hardware import Arithmetic
 from edgekd.distill.method import Method, Outputs, Step
@@ -23,10 +24,51 @@ from edgekd.distill.teacher import Source
 
 @dataclass(frozen=True)
 class Use:
-    """A method, and the weight of its terms."""
+    """A method as the recipe names it, and the weight of its terms."""
 
+    name: str
     method: Method
     weight: float
+
+
+@dataclass(frozen=True)
+class Taught:
+    """What the teacher says about all images of a step.
+
+    Args:
+        batch: the N images.
+        images_nchw: what the student is to see: the batch, its second view, then what each method
+            made for both.
+        said: about the batch; None: there is no teacher.
+        second: about its second view, if there is one.
+        made: about the images that each method made.
+    """
+
+    batch: Batch
+    images_nchw: Tensor
+    said: Outputs | None
+    second: Outputs | None
+    made: Mapping[Method, Outputs]
+
+    def pair(self, method: Method, student: Outputs) -> tuple[Outputs, Outputs]:
+        """Return what student and teacher say about the images that one method compares."""
+        assert self.said is not None
+        count = len(self.batch.images_nchw)
+        at = count if self.second is None else 2 * count
+        mine, teachers = part(student, 0, count), self.said
+        for other, made in self.made.items():
+            size = len(made.logits_nk) if other.perturbs == "for both" else 0
+            if other is method:
+                others = (part(student, at, size),) if size else ()
+                return replace(mine, others=others), replace(teachers, others=(made,))
+            at += size
+        if method.second_view is not None:
+            assert self.second is not None
+            return (
+                replace(mine, others=(part(student, count, count),)),
+                replace(teachers, others=(self.second,)),
+            )
+        return mine, teachers
 
 
 class Lesson:
@@ -59,6 +101,8 @@ class Lesson:
         self.uses = tuple(uses)
         self.teacher = teacher
         self.arithmetic = arithmetic
+        self.factors = [1.0] * len(self.uses)  # what the stage's balance makes of the weights
+        self.owners: dict[str, int] = {}  # name of a term -> number of its method
         self.average: AveragedModel | None = None
         if stage.ema is not None:
             self.average = optim.average(module, stage.ema)
@@ -86,40 +130,88 @@ class Lesson:
         """
         # The teacher first: the other way round, memory of the student's graph lies between what
         # the teacher takes and frees, and the allocator pays for it with page faults.
-        teacher = self.teach(batch)
-        student = self.look(batch)
-        terms = self.terms(student, teacher, batch.labels_n, step)
+        taught = self.teach(batch, step)
+        student = self.look(taught.images_nchw)
+        terms = self.terms(taught, student, step)
         self.differentiate(terms, student)
         self.descend(rate)
+        if isinstance(self.teacher, Adaptive):
+            theirs = self._teacher_terms(taught, student, step)
+            self.teacher.learn(theirs, rate)
+            terms |= theirs
         return {name: term.detach() for name, term in terms.items()}
 
-    def teach(self, batch: Batch) -> Outputs | None:
-        """Return what the teacher says."""
-        return None if self.teacher is None else self.teacher(batch)
+    def teach(self, batch: Batch, step: Step) -> Taught:
+        """Ask the teacher about everything that the student is about to see."""
+        if self.teacher is None:
+            return Taught(batch, batch.images_nchw, None, None, {})
+        images = [batch.images_nchw]
+        said = self.teacher(batch)
+        second: Outputs | None = None
+        if batch.second_nchw is not None:
+            images.append(batch.second_nchw)
+            second = self.teacher.look(batch.second_nchw)
+        made: dict[Method, Outputs] = {}
+        for method in (use.method for use in self.uses if use.method.perturbs != "no"):
+            made_nchw = method.perturb(
+                batch.images_nchw, batch.labels_n, said, self.teacher.ask, step
+            )
+            made[method] = self.teacher.look(made_nchw)
+            if method.perturbs == "for both":
+                images.append(made_nchw)
+        images_nchw = torch.cat(images) if len(images) > 1 else images[0]
+        return Taught(batch, images_nchw, said, second, made)
 
-    def look(self, batch: Batch, forward: nn.Module | None = None) -> Outputs:
+    def look(self, images_nchw: Tensor, forward: nn.Module | None = None) -> Outputs:
         """Return what the student says, in FP32; not compiled if ``forward`` is the bare one."""
         amp = self.arithmetic.amp
-        with torch.autocast(batch.images_nchw.device.type, dtype=amp, enabled=amp is not None):
-            logits_nk, features = (forward or self._forward)(batch.images_nchw)
+        with torch.autocast(images_nchw.device.type, dtype=amp, enabled=amp is not None):
+            logits_nk, features = (forward or self._forward)(images_nchw)
         # Softmax over positions and differences of moments lose their meaning in 8 bits of
         # mantissa, so losses are computed in FP32.
         found = {path: feature.float() for path, feature in features.items()}
         return Outputs(logits_nk.float(), found)
 
-    def terms(
-        self, student: Outputs, teacher: Outputs | None, labels_n: Tensor, step: Step
-    ) -> dict[str, Tensor]:
-        """Return the weighted terms; of two with one name, the second gets a number."""
+    def terms(self, taught: Taught, student: Outputs, step: Step) -> dict[str, Tensor]:
+        """Return the weighted terms; of two with one name, the second gets a number.
+
+        Args:
+            taught: what the teacher says.
+            student: what the student says about ``taught.images_nchw``.
+            step: where the training stands.
+        """
         found: dict[str, Tensor] = {}
+        labels_n = taught.batch.labels_n
         if self.stage.ce > 0:
-            smoothing = self.stage.label_smoothing
-            ce = F.cross_entropy(student.logits_nk, labels_n, label_smoothing=smoothing)
-            found["ce"] = self.stage.ce * ce
-        for number, use in enumerate(self.uses, start=1):
-            assert teacher is not None
-            for name, term in use.method(student, teacher, labels_n, step).items():
-                found[f"{name}-{number}" if name in found else name] = use.weight * term
+            assert labels_n is not None
+            views = 1 if taught.second is None else 2
+            logits_nk = student.logits_nk[: views * len(labels_n)]
+            found["ce"] = self.stage.ce * F.cross_entropy(
+                logits_nk, labels_n.repeat(views), label_smoothing=self.stage.label_smoothing
+            )
+        for number, use in enumerate(self.uses):
+            mine, teachers = taught.pair(use.method, student)
+            for term, value in use.method(mine, detached(teachers), labels_n, step).items():
+                name = f"{term}-{number + 1}" if term in found else term
+                found[name] = use.weight * self.factors[number] * value
+                self.owners[name] = number
+        return found
+
+    def weights(self) -> dict[str, float]:
+        """Return the weight of each term, as far as any was computed."""
+        weights = {"ce": self.stage.ce} if self.stage.ce > 0 else {}
+        for name, number in self.owners.items():
+            weights[name] = self.uses[number].weight * self.factors[number]
+        return weights
+
+    def _teacher_terms(self, taught: Taught, student: Outputs, step: Step) -> dict[str, Tensor]:
+        """Return the weighted terms that an adaptive teacher minimises."""
+        found: dict[str, Tensor] = {}
+        for use in self.uses:
+            if use.method.adapts_teacher:
+                mine, teachers = taught.pair(use.method, detached(student))
+                terms = use.method.teacher_terms(mine, teachers, taught.batch.labels_n, step)
+                found |= {name: use.weight * term for name, term in terms.items()}
         return found
 
     def differentiate(self, terms: dict[str, Tensor], student: Outputs) -> None:
@@ -154,6 +246,21 @@ class Lesson:
     def result(self) -> nn.Module:
         """Return the network that is judged and kept: the averaged one, if there is one."""
         return self.student.module if self.average is None else self.average.module
+
+
+def part(outputs: Outputs, first: int, count: int) -> Outputs:
+    """Return what was said about ``count`` images from number ``first``."""
+    if first == 0 and count == len(outputs.logits_nk):
+        return outputs
+    rows = slice(first, first + count)
+    return Outputs(outputs.logits_nk[rows], {p: f[rows] for p, f in outputs.features.items()})
+
+
+def detached(outputs: Outputs) -> Outputs:
+    """Return the same values without their graph."""
+    features = {path: feature.detach() for path, feature in outputs.features.items()}
+    others = tuple(detached(other) for other in outputs.others)
+    return Outputs(outputs.logits_nk.detach(), features, others)
 
 
 def _set_modes(module: nn.Module, classifier: str, stage: Stage) -> None:

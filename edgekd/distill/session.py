@@ -8,19 +8,21 @@ from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
 
-from edgekd.core import plugins, specs
-from edgekd.core.errors import UsageError
+from edgekd.core import specs
 from edgekd.core.progress import Progress
 from edgekd.data.sources import Splits
-from edgekd.distill import cache, hardware, taps
+from edgekd.distill import cache, demands, hardware, taps
+from edgekd.distill.adaptive import Adaptive, Trainable
 from edgekd.distill.batches import Batch, Batches
 from edgekd.distill.hardware import Arithmetic
 from edgekd.distill.lesson import Lesson, Use
-from edgekd.distill.method import Method, Outputs
+from edgekd.distill.method import Outputs
 from edgekd.distill.processes import Processes
 from edgekd.distill.taps import Tap, Tapped
 from edgekd.distill.teacher import Frozen, Online, Source
@@ -29,7 +31,6 @@ from edgekd.models.checkpoint import Model
 
 log = logging.getLogger(__name__)
 
-METHODS = "edgekd.distill.methods"
 _LOOK = 2  # images of the dry run
 _BACKWARD = 3  # a step costs about as much as so many forward passes
 
@@ -74,6 +75,7 @@ class Session:
     watched: str | None  # where gradients are measured; None: at the classifier's input
     notes: tuple[str, ...]
     cache_seconds: float = 0.0
+    taught_n: NDArray[np.int64] | None = None  # the teacher's classes of the validation images
 
     def view(self, epoch: int) -> int:
         """Return which variation of the images an epoch shows, both from 0."""
@@ -89,10 +91,19 @@ def start(task: Task, processes: Processes, progress: Progress) -> Session:
         EnvironmentMissingError: a compiler or room on the disk is missing.
         DeviceError: the device is missing.
     """
-    uses = _uses(task)
-    _check(task, uses)
+    uses = demands.methods(task.stage)
+    models = {"student": task.student} | ({"teacher": task.teacher} if task.teacher else {})
+    demands.check(task.name, task.stage, uses, models, len(task.splits.class_names))
     normalisation = task.student.record.normalisation
-    batches = Batches(task.splits.train, normalisation, task.data, task.training.seed, processes)
+    batches = Batches(
+        task.splits.train,
+        normalisation,
+        task.data,
+        task.training.seed,
+        processes,
+        labels=task.stage.labels,
+        second_view=demands.second_view(task.name, uses),
+    )
     look_nchw = next(batches.in_order(0)).images_nchw[:_LOOK].cpu()
     module = deepcopy(task.student.module).cpu()
     tapped = taps.discover(module, look_nchw)
@@ -104,7 +115,7 @@ def start(task: Task, processes: Processes, progress: Progress) -> Session:
     source: Source | None = None
     before = time.perf_counter()
     if uses:
-        source, pairs, note = _online(task, uses, tapped, look_nchw, arithmetic)
+        source, pairs, note = _teacher(task, uses, tapped, look_nchw, arithmetic, processes)
         notes.append(note)
         if views is not None:
             key = _cache_key(task, views)
@@ -120,41 +131,17 @@ def start(task: Task, processes: Processes, progress: Progress) -> Session:
     for note in notes:
         log.info("%s: %s", task.name, note)
     return Session(
-        task, processes, arithmetic, batches, lesson, views, watched, tuple(notes), seconds
+        task,
+        processes,
+        arithmetic,
+        batches,
+        lesson,
+        views,
+        watched,
+        tuple(notes),
+        seconds,
+        None if task.stage.labels else _taught(task, arithmetic),
     )
-
-
-def _uses(task: Task) -> list[Use]:
-    """Make the methods; those of weight 0 are left out, so that they cost nothing."""
-    uses = []
-    for use in task.stage.methods:
-        # mypy: an abstract class is what load() looks for, not what it returns.
-        method = plugins.create(METHODS, use.name, Method, dict(use.options))  # type: ignore[type-abstract]
-        if use.weight > 0:
-            uses.append(Use(method, use.weight))
-    return uses
-
-
-def _check(task: Task, uses: list[Use]) -> None:
-    stage, classes = task.stage, len(task.splits.class_names)
-    if not uses and stage.ce == 0:
-        raise UsageError(
-            f"stage '{task.name}' has nothing to learn from: give it methods, or ce above 0"
-        )
-    if uses and task.teacher is None:
-        raise UsageError(f"stage '{task.name}' distils, but there is no teacher")
-    models = {"student": task.student} | ({"teacher": task.teacher} if task.teacher else {})
-    for role, model in models.items():
-        if model.record.classes != classes:
-            raise UsageError(
-                f"the {role} has {model.record.classes} classes, but the images have {classes}"
-            )
-    for use, wanted in zip(uses, [use for use in stage.methods if use.weight > 0], strict=True):
-        if stage.teacher == "cached" and not use.method.works_cached:
-            raise UsageError(
-                f"stage '{task.name}': method '{wanted.name}' needs more than the teacher's "
-                'logits, which are all that is cached. Use teacher = "online"'
-            )
 
 
 def _is_cached(task: Task, uses: list[Use]) -> bool:
@@ -178,37 +165,55 @@ def _layers(module: nn.Module) -> int:
     return sum(isinstance(part, _ConvNd | nn.Linear) for part in module.modules())
 
 
-def _online(
+def _taught(task: Task, arithmetic: Arithmetic) -> NDArray[np.int64]:
+    """Return the classes of the validation images, as the teacher sees them."""
+    assert task.teacher is not None
+    logits_nk = score.predict(
+        deepcopy(task.teacher.module),
+        task.splits.validation,
+        task.teacher.record.normalisation,
+        device=str(arithmetic.device),
+    )
+    classes_n: NDArray[np.int64] = logits_nk.argmax(axis=1)
+    return classes_n
+
+
+def _teacher(
     task: Task,
     uses: list[Use],
     tapped: list[Tap],
     look_nchw: Tensor,
     arithmetic: Arithmetic,
+    processes: Processes,
 ) -> tuple[Online, dict[str, str], str]:
     """Return the teacher, path of the student -> path of the teacher, and a note."""
     assert task.teacher is not None
-    teacher = Frozen(task.teacher.module, look_nchw)
+    stage = task.stage
+    # At rate 0 nothing is learnt, so it is the frozen teacher to the last bit.
+    learns = stage.teacher == "adaptive" and stage.teacher_rate > 0
+    teacher: Frozen | Trainable
+    if learns:
+        teacher, note = Trainable(task.teacher.module), "teacher: adaptive"
+    else:
+        teacher = Frozen(task.teacher.module, look_nchw)
+        note = teacher.note
     student_name, name = task.student.record.model, task.teacher.record.model
-    readers = [use.method for use in uses if use.method.needs_features]
+    readers = [use for use in uses if use.method.needs_features]
     pairs: dict[str, str] = {}
     if readers and student_name == name:
         pairs = taps.pair_same(tapped, teacher.module, look_nchw)
     elif readers:
-        _check_alignment(readers, student_name, name)
+        demands.check_alignment(readers, student_name, name)
         pairs = taps.pair_stages(tapped, taps.discover(teacher.module, look_nchw))
     teacher.to(arithmetic.device).to(memory_format=torch.channels_last)
     normalisations = (task.student.record.normalisation, task.teacher.record.normalisation)
-    return Online(teacher, pairs, normalisations, arithmetic), pairs, teacher.note
-
-
-def _check_alignment(readers: list[Method], student: str, teacher: str) -> None:
-    for method in readers:
-        if method.align == "index":
-            raise UsageError(
-                f"'{type(method).__name__.lower()}' compares channel by channel, so student and "
-                f"teacher must be one architecture, but are '{student}' and '{teacher}'. Use "
-                "method 'kd', or fdkd with modes = [\"spatial\"], which needs no such match"
-            )
+    if isinstance(teacher, Trainable):
+        classifier = score.classifier(teacher.module, task.teacher.record.classes)
+        adaptive = Adaptive(
+            teacher, classifier, pairs, normalisations, arithmetic, stage, processes
+        )
+        return adaptive, pairs, note
+    return Online(teacher, pairs, normalisations, arithmetic), pairs, note
 
 
 def _cache_key(task: Task, views: int) -> str:

@@ -94,12 +94,12 @@ def of_module(module: nn.Module, name: str) -> dict[str, Tensor]:
     return {f"{name}.{key}": tensor for key, tensor in module.state_dict().items()}
 
 
-def of_optimiser(optimiser: Optimizer) -> dict[str, Tensor]:
-    """Return what an optimiser remembers; all of it is tensors."""
+def of_optimiser(optimiser: Optimizer, name: str = "optimiser") -> dict[str, Tensor]:
+    """Return what an optimiser remembers, below ``name``; all of it is tensors."""
     return {
-        f"optimiser.{index}.{name}": tensor
+        f"{name}.{index}.{key}": tensor
         for index, memory in optimiser.state_dict()["state"].items()
-        for name, tensor in memory.items()
+        for key, tensor in memory.items()
         if tensor is not None
     }
 

@@ -24,7 +24,15 @@ class Source(Protocol):
     """Whoever knows what the teacher says about a batch."""
 
     def __call__(self, batch: Batch) -> Outputs:
-        """Return its outputs, FP32, without a graph."""
+        """Return its outputs, FP32; without a graph, unless the teacher learns."""
+        ...
+
+    def look(self, images_nchw: Tensor) -> Outputs:
+        """Return its outputs about other images than the batch's; a cached teacher has none."""
+        ...
+
+    def ask(self, images_nchw: Tensor) -> Outputs:
+        """Return the same, with a graph back to the images, never to its parameters."""
         ...
 
 
@@ -57,7 +65,7 @@ class Online:
     """A teacher that looks at the very images that the student sees.
 
     Args:
-        teacher: frozen, on the device.
+        teacher: on the device, in evaluation mode for good.
         pairs: path of the student -> path of the teacher, whose features are read.
         normalisation: of the student, and of the teacher.
         arithmetic: how to compute.
@@ -65,31 +73,40 @@ class Online:
 
     def __init__(
         self,
-        teacher: Frozen,
+        teacher: nn.Module,
         pairs: Mapping[str, str],
         normalisation: tuple[Normalisation, Normalisation],
         arithmetic: Arithmetic,
     ) -> None:
         self._pairs = {here: f"module.{there}" for here, there in pairs.items()}
-        self._forward: Any = Tapped(teacher, list(dict.fromkeys(self._pairs.values())))
+        self._bare = Tapped(teacher, list(dict.fromkeys(self._pairs.values())))
+        self._forward: Any = self._bare
         if arithmetic.compile:
-            self._forward = torch.compile(self._forward, dynamic=False)
+            self._forward = torch.compile(self._bare, dynamic=False)
         self._adapt = _change(*normalisation, arithmetic.device)
         self._arithmetic = arithmetic
 
     def __call__(self, batch: Batch) -> Outputs:
         """Return logits and features, under the student's paths."""
-        images_nchw = batch.images_nchw
+        return self.look(batch.images_nchw)
+
+    def look(self, images_nchw: Tensor) -> Outputs:
+        """Return the same about any images."""
+        # Not inference_mode: losses save the teacher's tensors for their backward pass.
+        with torch.no_grad():
+            return self._say(self._forward, images_nchw)
+
+    def ask(self, images_nchw: Tensor) -> Outputs:
+        """Return the same with a graph back to the images."""
+        return self._say(self._bare, images_nchw)
+
+    def _say(self, forward: Any, images_nchw: Tensor) -> Outputs:
         if self._adapt is not None:
             scale_c, shift_c = self._adapt
             images_nchw = images_nchw * scale_c + shift_c
         amp = self._arithmetic.amp
-        # Not inference_mode: losses save the teacher's tensors for their backward pass.
-        with (
-            torch.no_grad(),
-            torch.autocast(images_nchw.device.type, dtype=amp, enabled=amp is not None),
-        ):
-            logits_nk, features = self._forward(images_nchw)
+        with torch.autocast(images_nchw.device.type, dtype=amp, enabled=amp is not None):
+            logits_nk, features = forward(images_nchw)
         found = {here: features[there].float() for here, there in self._pairs.items()}
         return Outputs(logits_nk.float(), found)
 

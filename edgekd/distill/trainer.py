@@ -6,6 +6,7 @@ that was interrupted goes on from its last whole epoch as if nothing had happene
 
 import math
 import time
+from collections.abc import Sequence
 from copy import deepcopy
 from pathlib import Path
 
@@ -17,7 +18,8 @@ from edgekd.core import provenance, records, specs
 from edgekd.core.errors import UsageError
 from edgekd.core.progress import Progress, Silent, Task
 from edgekd.data.sources import Splits
-from edgekd.distill import hardware, optim, session, watch
+from edgekd.distill import balance, hardware, optim, session, watch
+from edgekd.distill.adaptive import Adaptive
 from edgekd.distill.history import History
 from edgekd.distill.method import Step
 from edgekd.distill.processes import Processes
@@ -44,8 +46,9 @@ def fit(
 ) -> tuple[nn.Module, records.Training]:
     """Train a copy of the student, and return it as it was after its best epoch.
 
-    The best epoch is the one of the highest top-1 on the validation images; the weights at the
-    start count as epoch 0, and of equals the last one wins.
+    The best epoch is the one of the highest top-1 on the validation images, or in a stage without
+    labels of the best agreement with the teacher; the weights at the start count as epoch 0, and
+    of equals the last one wins.
 
     Args:
         student: where it starts from; left as it is.
@@ -77,12 +80,13 @@ def fit(
         history = History(running, resume=resume)
         if history.best_epoch is None:
             history.judge(0, _validate(running))
+            _guard(running)
         schedule = optim.Schedule(stage, running.batches.steps)
         total = stage.epochs * running.batches.steps
         with listener.task(name, total) as bar:
             bar.advance(len(history.epochs) * running.batches.steps)
-            for epoch in range(len(history.epochs), stage.epochs):
-                history.append(_epoch(running, schedule, epoch, bar))
+            while len(history.epochs) < stage.epochs:
+                history.append(_epoch(running, schedule, history.epochs, bar))
     module = deepcopy(student.module).cpu()
     module.load_state_dict(history.best)
     notes = (*running.notes, *([schedule.note] if schedule.note else []))
@@ -98,16 +102,24 @@ def fit(
     return module.eval(), record
 
 
-def _epoch(running: Session, schedule: optim.Schedule, epoch: int, bar: Task) -> records.Epoch:
+def _epoch(
+    running: Session, schedule: optim.Schedule, past: Sequence[records.Epoch], bar: Task
+) -> records.Epoch:
     """Go once through the training images, then score the validation images."""
-    steps = running.batches.steps
+    epoch, steps, lesson = len(past), running.batches.steps, running.lesson
+    looked_at = running.batches.in_order(running.view(epoch))
+    lesson.factors = balance.factors(
+        lesson, running.watched, past, looked_at, _begin(running, epoch)
+    )
     step = _begin(running, epoch)
+    if isinstance(lesson.teacher, Adaptive):
+        lesson.teacher.begin(step)
     sums: dict[str, Tensor] = {}
     note, rate, batch = "", 0.0, None
     start = time.perf_counter()
     for number, batch in enumerate(running.batches.epoch(epoch, running.view(epoch))):
         rate = schedule.rate(epoch * steps + number)
-        terms = running.lesson(batch, step, rate)
+        terms = lesson(batch, step, rate)
         for term, value in terms.items():
             sums[term] = sums[term] + value if term in sums else value
         if number % _LOOK_EVERY[running.arithmetic.device.type] == 0 or number + 1 == steps:
@@ -119,15 +131,20 @@ def _epoch(running: Session, schedule: optim.Schedule, epoch: int, bar: Task) ->
     seconds = time.perf_counter() - start
     running.processes.average_(sums.values())
     assert batch is not None
-    norms = watch.gradient_norms(running.lesson, running.watched, batch, _begin(running, epoch))
-    top1_percent = _validate(running)
-    bar.advance(0, f"{note} validation {top1_percent:.2f} %")
+    norms = watch.gradients(lesson, running.watched, batch, _begin(running, epoch))
+    right_percent = _validate(running)
+    bar.advance(0, f"{note} validation {right_percent:.2f} %")
+    labels = running.task.stage.labels
     return records.Epoch(
         epoch=epoch + 1,
         learning_rate=rate,
         terms={term: float(value) / steps for term, value in sums.items()},
+        weights=lesson.weights(),
+        factors=tuple(lesson.factors),
         gradient_norms=norms,
-        validation_top1_percent=top1_percent,
+        validation_top1_percent=right_percent if labels else None,
+        validation_agreement_percent=None if labels else right_percent,
+        teacher_top1_percent=_guard(running),
         train_seconds=seconds,
         images_per_s=steps * running.batches.size / seconds,
     )
@@ -139,23 +156,48 @@ def _begin(running: Session, epoch: int) -> Step:
     seed = int(np.random.SeedSequence(key).generate_state(1, np.uint64)[0])
     torch.manual_seed(seed)
     generator = torch.Generator().manual_seed(seed)
-    return Step(epoch, running.task.stage.epochs, generator)
+    teacher = running.lesson.teacher
+    guard = teacher.guard if isinstance(teacher, Adaptive) else 1.0
+    return Step(epoch, running.task.stage.epochs, generator, guard)
+
+
+def _guard(running: Session) -> float | None:
+    """Let an adaptive teacher judge itself, and return its top-1 on the validation images."""
+    teacher = running.lesson.teacher
+    if not isinstance(teacher, Adaptive):
+        return None
+    assert running.task.teacher is not None
+    top1_percent = score.top1_percent(
+        teacher.teacher.module,
+        running.task.splits.validation,
+        running.task.teacher.record.normalisation,
+        device=str(running.arithmetic.device),
+    )
+    teacher.judge(running.processes.agree(top1_percent))
+    return top1_percent
 
 
 def _validate(running: Session) -> float:
-    """Return the top-1 on the validation images, in percent, as the main process finds it."""
+    """Return the share of the validation images that the student gets right, in percent.
+
+    What is right the labels say or, in a stage without labels, the teacher. All processes get what
+    the main one finds.
+    """
     # Each process has normalised its own part of every batch; now they agree on the statistics.
     for module in {running.lesson.student.module, running.lesson.result}:
         running.processes.average_(module.buffers())
-    top1_percent = 0.0
+    right_percent = 0.0
     if running.processes.main:
-        top1_percent = score.top1_percent(
+        images = running.task.splits.validation
+        logits_nk = score.predict(
             running.lesson.result,
-            running.task.splits.validation,
+            images,
             running.task.student.record.normalisation,
             device=str(running.arithmetic.device),
         )
-    return running.processes.agree(top1_percent)
+        right_n = images.labels_n if running.task.stage.labels else running.taught_n
+        right_percent = 100 * float((logits_nk.argmax(axis=1) == right_n).mean())
+    return running.processes.agree(right_percent)
 
 
 def _finite(running: Session, epoch: int, terms: dict[str, Tensor]) -> float:

@@ -11,7 +11,9 @@ from edgekd.distill.method import Outputs, Step
 from edgekd.models import score
 
 
-def gradient_norms(lesson: Lesson, point: str | None, batch: Batch, step: Step) -> dict[str, float]:
+def gradients(
+    lesson: Lesson, point: str | None, batch: Batch, step: Step, *, by_method: bool = False
+) -> dict[str, float]:
     """Return the norm of each weighted term's gradient at one layer of the student.
 
     The student is asked in evaluation mode, so its statistics stay as they are; what lies before
@@ -23,6 +25,7 @@ def gradient_norms(lesson: Lesson, point: str | None, batch: Batch, step: Step) 
             at the input of the classifier.
         batch: the images.
         step: where the training stands; its generator is used up.
+        by_method: take the terms of a method together, and name them by its number: "0", "1" ...
     """
     leaf: list[Tensor] = []
 
@@ -42,13 +45,19 @@ def gradient_norms(lesson: Lesson, point: str | None, batch: Batch, step: Step) 
     else:
         # Before the taps' hooks, so that they see the leaf.
         hook = module.get_submodule(point).register_forward_hook(cut, prepend=True)
-    teacher = lesson.teach(batch)
+    taught = lesson.teach(batch, step)
     try:
         with score.evaluating(module):
-            student: Outputs = lesson.look(batch, lesson.student)
+            student: Outputs = lesson.look(taught.images_nchw, lesson.student)
     finally:
         hook.remove()
-    terms = lesson.terms(student, teacher, batch.labels_n, step)
+    terms = lesson.terms(taught, student, step)
+    if by_method:
+        together: dict[str, Tensor] = {}
+        for name, term in terms.items():
+            key = str(lesson.owners[name]) if name in lesson.owners else name
+            together[key] = together[key] + term if key in together else term
+        terms = together
     norms = {}
     for name, term in terms.items():
         (gradient,) = torch.autograd.grad(term, leaf[-1], retain_graph=True, allow_unused=True)
