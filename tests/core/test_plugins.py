@@ -19,6 +19,7 @@ At length.
 from abc import ABC
 
 EVIDENCE = "code"
+ALIASES = ("puppy",)
 LEGS: int = 4
 NAMES = ("dog", "hound")
 COMPUTED = 2 * len(NAMES)
@@ -67,8 +68,29 @@ def test_names_and_summaries_are_read_without_importing_anything() -> None:
     cat, dog = plugins.summaries(PACKAGE)
     assert (cat.name, cat.line, cat.constants) == ("cat", "Sleeps.", {})
     assert dog.line == "Barks at strangers."
-    assert dog.constants == {"EVIDENCE": "code", "LEGS": 4, "NAMES": ("dog", "hound")}
+    assert dog.constants == {
+        "EVIDENCE": "code",
+        "ALIASES": ("puppy",),
+        "LEGS": 4,
+        "NAMES": ("dog", "hound"),
+    }
     assert not any(name.startswith("zoo_of_a_test") for name in sys.modules)
+
+
+def test_an_alias_is_read_without_importing_anything() -> None:
+    assert plugins.aliases(PACKAGE) == {"puppy": "dog"}
+    assert not any(name.startswith("zoo_of_a_test") for name in sys.modules)
+
+
+def test_an_alias_loads_and_creates_what_it_stands_for() -> None:
+    kind = animal()
+    assert plugins.load(PACKAGE, "puppy", kind) is plugins.load(PACKAGE, "dog", kind)
+    assert plugins.create(PACKAGE, "puppy", kind, {"age": 3}).age == 3
+
+
+def test_an_unknown_name_is_answered_with_a_near_alias() -> None:
+    with pytest.raises(UsageError, match=r"Did you mean 'puppy'\? There are: cat, dog, puppy\."):
+        plugins.load(PACKAGE, "pupy", ABC)
 
 
 def test_a_literal_of_a_module_is_read_without_importing_it() -> None:

@@ -1,3 +1,4 @@
+import logging
 import math
 
 import pytest
@@ -8,6 +9,7 @@ from torch import Tensor
 
 from edgekd.distill.method import Outputs, Step
 from edgekd.distill.methods.kd import KD
+from edgekd.models.surgery import Surgery
 
 STEP = Step(0, 1, torch.Generator())
 
@@ -89,3 +91,46 @@ def test_huge_logits_give_a_finite_loss() -> None:
 def test_a_temperature_that_is_not_positive_is_refused(temperature: float) -> None:
     with pytest.raises(ValueError, match="temperature must be > 0"):
         KD(temperature=temperature)
+
+
+def normalised(student_nk: Tensor, teacher_nk: Tensor) -> float:
+    method = KD(temperature=2.0, normalise=True)
+    return method(Outputs(student_nk), Outputs(teacher_nk), None, STEP)["kd"].item()
+
+
+def test_normalised_logits_match_a_value_worked_out_by_hand() -> None:
+    # Both become (1, -1) and (-1, 1), whatever their size; T = 2: probabilities 1/2 +- tanh(1/2)/2,
+    # T^2 KL = 4 * tanh(1/2) * 1 = 1.848469
+    found = normalised(torch.tensor([[9.0, 5.0]]), torch.tensor([[0.0, 0.5]]))
+    assert found == pytest.approx(1.848469, abs=1e-4)
+
+
+@given(st.integers(0, 10**6), st.floats(0.1, 10), st.floats(-5, 5))
+def test_normalised_logits_have_neither_size_nor_offset(
+    seed: int, scale: float, offset: float
+) -> None:
+    student, teacher = logits(seed), logits(seed + 1)
+    expected = normalised(student, teacher)
+    assert normalised(scale * student + offset, teacher) == pytest.approx(expected, rel=1e-4)
+
+
+def test_equal_logits_give_a_finite_loss_when_normalised() -> None:
+    assert math.isfinite(normalised(torch.ones(2, 3), torch.tensor([[1.0, 2.0, 3.0]]).repeat(2, 1)))
+
+
+@pytest.mark.parametrize(
+    ("classes", "temperature", "warns"), [(2, 5.0, True), (2, 4.0, False), (3, 8.0, False)]
+)
+def test_two_classes_at_a_high_temperature_are_warned_about(
+    classes: int, temperature: float, *, warns: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[str] = []
+    monkeypatch.setattr(
+        logging.getLogger("edgekd.distill.methods.kd"),
+        "warning",
+        lambda message, *values: said.append(message % values),
+    )
+    pair = Outputs(torch.zeros(1, classes)), Outputs(torch.zeros(1, classes))
+    KD(temperature=temperature).prepare(*pair, Surgery.none())
+    assert bool(said) == warns
+    assert all("two classes" in line and "logit_mse" in line for line in said)
