@@ -51,6 +51,7 @@ def make_run(
     correct: int = 950,
     checkpoints: Mapping[str, Step] = CHECKPOINTS,
     artifacts: Mapping[str, Step] = ARTIFACTS,
+    control: Mapping[str, Step] | None = None,
     gate: Mapping[str, object] | None = None,
 ) -> Path:
     """Write a run's folder as far as the measurement: without ladder, verdict and report.
@@ -61,6 +62,7 @@ def make_run(
         correct: how many of them the teacher has right.
         checkpoints: the student's, in order; the teacher's comes before them.
         artifacts: the student's files; the teacher's file comes before them.
+        control: checkpoints of the control arm; nothing is exported from them.
         gate: the recipe's rules.
     """
     steps = {"teacher": Step(), **checkpoints}
@@ -71,7 +73,10 @@ def make_run(
     for place, (name, step) in enumerate(exported.items()):
         origin = "teacher" if name == REFERENCE else list(steps)[-1]
         write_artifact(folder, name, step, origin=origin, place=len(steps) + place)
-    for name, step in {**steps, **exported}.items():
+    beside = dict(control or {})
+    for place, name in enumerate(beside):
+        write_checkpoint(folder, name, len(steps) + place)
+    for name, step in {**steps, **exported, **beside}.items():
         write_accuracy(folder, name, step, images=images, correct=correct)
     write_measurement(folder, exported)
     return folder
@@ -85,7 +90,9 @@ def read_run(folder: Path, **arguments: Any) -> Run:
 def conclude(folder: Path) -> Path:
     """Write the ladder and the verdict of a run that was made by ``make_run``."""
     run = run_folder.read(folder)
-    records.write(ladder.ladder(ladder.footholds(run)), folder / "ladder.json")
+    climbed = ladder.ladder(ladder.footholds(run))
+    climbed = climbed.model_copy(update={"control": ladder.control(run)})
+    records.write(climbed, folder / "ladder.json")
     verdict = rules.judge(specs.gate_of(folder / "recipe.json"), run)
     records.write(verdict, folder / "verdict.json")
     return folder
@@ -277,10 +284,14 @@ def _training(name: str, place: int) -> records.Training:
                 epoch=epoch,
                 learning_rate=0.02 / epoch,
                 terms={"ce": 1.0 / epoch, "kd": 0.5 / epoch},
+                weights={"ce": 1.0, "kd": 0.25},
                 gradient_norms={"ce": 0.2, "kd": 0.3},
                 validation_top1_percent=90.0 + epoch,
                 train_seconds=1.5,
                 images_per_s=600.0,
+                early_backbone_norm=6.0 if epoch == 1 else None,
+                backbone_norm=2.0,
+                feature_drift=0.25 if epoch == 1 else None,
             )
             for epoch in (1, 2, 3)
         ),

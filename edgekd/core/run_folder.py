@@ -10,6 +10,8 @@
 Checkpoints are called "teacher", "pruned" (before its BN statistics are taken anew),
 "recalibrated", then like the stages. The teacher's artifact is "teacher-onnx-fp32"; the student's
 are called like their targets.
+
+The same student taught by the labels alone is "control"; on the way there, "control-STAGE".
 """
 
 from dataclasses import dataclass
@@ -19,6 +21,7 @@ from edgekd.core import records
 from edgekd.core.errors import RecordError
 
 REFERENCE = "teacher-onnx-fp32"  # what latency and size are compared with
+CONTROL = "control"  # what distilling is compared with
 
 
 @dataclass(frozen=True)
@@ -53,6 +56,11 @@ def accuracy(run: Path, subject: str) -> Path:
 def measurement(run: Path) -> Path:
     """Return the folder of the latency measurement."""
     return run / "profile"
+
+
+def is_control(name: str) -> bool:
+    """Say whether a checkpoint stands beside the ladder: taught by the labels alone."""
+    return name == CONTROL or name.startswith(f"{CONTROL}-")
 
 
 def read(run: Path) -> Run:

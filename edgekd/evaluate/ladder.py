@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from edgekd.core import predictions, provenance, run_folder, statistics
 from edgekd.core.errors import RecordError
-from edgekd.core.records import Accuracy, Artifact, Checkpoint, Ladder, Rung
-from edgekd.core.run_folder import REFERENCE, Run
+from edgekd.core.records import Accuracy, Artifact, Checkpoint, Control, Ladder, Rung
+from edgekd.core.run_folder import CONTROL, REFERENCE, Run, is_control
 
 _LEVEL = 0.05  # of all steps together (Holm), and of a step's rung above against the end
 _CONFIDENCE = 0.95  # two-sided
@@ -75,27 +75,51 @@ def footholds(run: Run) -> list[Foothold]:
     if "teacher" not in run.checkpoints:
         raise RecordError(f"'{run.folder}' has no checkpoint 'teacher', where the ladder begins")
     teachers = ["teacher", *(name for name in run.artifacts if name == REFERENCE)]
-    students = [name for name in [*run.checkpoints, *run.artifacts] if name not in teachers]
-    found = []
-    for name in [*teachers, *students]:
-        if name not in run.accuracies:
-            raise RecordError(f"the ladder needs the accuracy of '{name}': evaluate it first")
-        accuracy = run.accuracies[name]
-        folder = run_folder.accuracy(run.folder, name).parent
-        correct_n = predictions.correct(accuracy, folder)
-        is_file = name in run.artifacts
-        checkpoint = _origin(run, run.artifacts[name]) if is_file else run.checkpoints[name]
-        found.append(
-            Foothold(
-                name=name,
-                accuracy=accuracy,
-                correct_n=correct_n,
-                macs=checkpoint.macs,
-                bytes=run.artifacts[name].bytes if is_file else _weights_bytes(run, name),
-                trainable=not is_file,
-            )
-        )
-    return found
+    students = [name for name in [*_checkpoints(run), *run.artifacts] if name not in teachers]
+    return [_foothold(run, name) for name in [*teachers, *students]]
+
+
+def control(run: Run) -> Control | None:
+    """Compare the last stage's student with the one that the labels alone have taught.
+
+    Returns:
+        None if the run has no such student.
+
+    Raises:
+        RecordError: one of them was not evaluated, or not on the same images as the teacher.
+    """
+    if CONTROL not in run.checkpoints:
+        return None
+    last = _checkpoints(run)[-1]
+    teacher, end, arm = (_foothold(run, name) for name in ("teacher", last, CONTROL))
+    _check_images([teacher, end, arm])
+    return Control(
+        rung=_rung(arm, teacher, None),
+        against=last,
+        gain_pp=predictions.drop_pp(end.correct_n, arm.correct_n, _CONFIDENCE),
+    )
+
+
+def _checkpoints(run: Run) -> list[str]:
+    """Return the checkpoints on the ladder."""
+    return [name for name in run.checkpoints if not is_control(name)]
+
+
+def _foothold(run: Run, name: str) -> Foothold:
+    if name not in run.accuracies:
+        raise RecordError(f"the ladder needs the accuracy of '{name}': evaluate it first")
+    accuracy = run.accuracies[name]
+    folder = run_folder.accuracy(run.folder, name).parent
+    is_file = name in run.artifacts
+    checkpoint = _origin(run, run.artifacts[name]) if is_file else run.checkpoints[name]
+    return Foothold(
+        name=name,
+        accuracy=accuracy,
+        correct_n=predictions.correct(accuracy, folder),
+        macs=checkpoint.macs,
+        bytes=run.artifacts[name].bytes if is_file else _weights_bytes(run, name),
+        trainable=not is_file,
+    )
 
 
 def _check_images(footholds: Sequence[Foothold]) -> None:

@@ -75,7 +75,7 @@ def conclude(job: Job) -> None:
         run = run_folder.read(job.folder)
         climbed = ladder.ladder(ladder.footholds(run))
         doubts = flattery(run.checkpoints["teacher"], run.accuracies["teacher"], job)
-        climbed = climbed.model_copy(update={"doubts": doubts})
+        climbed = climbed.model_copy(update={"doubts": doubts, "control": ladder.control(run)})
         records.write(climbed, job.folder / "ladder.json")
         verdict = rules.judge(job.recipe.gate, run_folder.read(job.folder))
         records.write(verdict, job.folder / "verdict.json")

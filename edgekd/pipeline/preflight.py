@@ -4,7 +4,7 @@ from pathlib import Path
 
 from edgekd.core import plugins, specs
 from edgekd.core.errors import UsageError, did_you_mean
-from edgekd.core.run_folder import REFERENCE
+from edgekd.core.run_folder import REFERENCE, is_control
 from edgekd.distill.method import Method
 from edgekd.export.target import Target
 from edgekd.models import build
@@ -21,9 +21,11 @@ def check(recipe: specs.Recipe) -> None:
 
     Raises:
         UsageError: there is no such method, option, model, criterion, calibrator, target or device;
-            two steps have one name; no rule decides; a rule is about what is not exported.
+            two steps have one name; no rule decides; a rule is about what is not exported; or there
+            is nothing that a control could be compared with.
     """
     check_stages(recipe)
+    _control_makes_sense(recipe)
     if recipe.student.prune is not None:
         _known(recipe.student.prune.criterion, "criterion", plugins.names(CRITERIA))
     _known(recipe.export.calibrator, "calibrator", plugins.names(CALIBRATORS))
@@ -63,8 +65,24 @@ def _unique(steps: list[str]) -> None:
     for name in names:
         if names.count(name) > 1:
             raise UsageError(f"'{name}' names two steps of the run: give the stage another name")
+        if is_control(name):
+            raise UsageError(
+                f"'{name}' is kept for the control arm: give the stage a name that does not begin "
+                "with 'control'"
+            )
         if name.startswith(".") or "/" in name or "\\" in name:
             raise UsageError(f"'{name}' cannot name a step: it would be a path")
+
+
+def _control_makes_sense(recipe: specs.Recipe) -> None:
+    if not recipe.control:
+        return
+    taught = [stage for stage in recipe.stages if stage.learner == "student"]
+    if not any(use.weight > 0 for stage in taught for use in stage.methods):
+        raise UsageError(
+            "control = true compares distilling with the labels alone, but no stage distils: give "
+            "one a method, or leave control out"
+        )
 
 
 def _rules_are_about(gate: specs.Gate, targets: list[str]) -> None:

@@ -14,6 +14,7 @@ from edgekd.report import facts, looks, words
 from edgekd.report.blocks import Section
 from edgekd.report.sections import (
     classes,
+    control,
     ladder,
     latency,
     provenance,
@@ -48,13 +49,14 @@ class Card:
 def html(run: Run) -> str:
     """Return the page."""
     state = run.verdict.state if run.verdict else None
-    sections: list[Section] = [
+    sections: list[Section | None] = [
         rules.section(run),
         ladder.section(run),
         latency.tradeoff(run),
         latency.section(run),
         size.section(run),
         training.section(run),
+        control.section(run),
         classes.section(run),
         provenance.section(run),
     ]
@@ -68,7 +70,7 @@ def html(run: Run) -> str:
         reasons=_reasons(run),
         cards=_cards(run),
         doubts=facts.doubts(run),
-        sections=sections,
+        sections=[section for section in sections if section is not None],
         version=__version__,
     )
 

@@ -7,7 +7,7 @@ from rich.text import Text
 
 from edgekd.core.records import State
 from edgekd.core.run_folder import REFERENCE, Run
-from edgekd.report import facts, words
+from edgekd.report import facts, words, worth
 
 _STYLES: dict[State, str] = {
     "passed": "bold green",
@@ -32,7 +32,9 @@ def ladder_table(run: Run) -> RenderableType:
     """Return the stage ladder, or a sentence that there is none."""
     if run.ladder is None or not run.ladder.rungs:
         return Text("no stage ladder: the run's steps were not evaluated yet")
-    rungs = run.ladder.rungs
+    rungs = list(run.ladder.rungs)
+    if run.ladder.control:
+        rungs.append(run.ladder.control.rung)
     table = _table("Stage ladder" + _images(run))
     sure = words.confidence([rung.accuracy for rung in rungs])
     table.add_column("stage", overflow="fold")
@@ -49,7 +51,9 @@ def ladder_table(run: Run) -> RenderableType:
             Text(words.fixed(rung.bytes / _MIB, size_digits)),
         )
     blame = facts.blame(run)
-    return Group(table, Text(f"{blame}", style="yellow")) if blame else table
+    said = (worth.recovery_sentence(run), worth.gain_sentence(run), worth.time_sentence(run))
+    lines = [Text(sentence) for sentence in said if sentence is not None]
+    return Group(table, *([Text(blame, style="yellow")] if blame else []), *lines)
 
 
 def latency_table(run: Run) -> RenderableType:

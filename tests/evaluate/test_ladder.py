@@ -100,6 +100,32 @@ def test_a_teacher_alone_has_nothing_to_blame(tmp_path: Path) -> None:
     assert (len(found.rungs), found.blamed) == (1, None)
 
 
+def test_the_control_arm_stands_beside_the_ladder(tmp_path: Path) -> None:
+    arms = {"control-classifier": Step(lost=90), "control": Step(lost=40, gained=6)}
+    run = builders.read_run(tmp_path, control=arms)
+    found = ladder.ladder(ladder.footholds(run))
+    assert not [rung.name for rung in found.rungs if rung.name.startswith("control")]
+    beside = ladder.control(run)
+    assert beside is not None
+    # deep loses 8 of the teacher's images and gains 6, as the control does, which loses 32 more.
+    assert (beside.rung.name, beside.against) == ("control", "deep")
+    assert beside.gain_pp.value == pytest.approx(3.2)
+    assert beside.gain_pp.low > 0
+    assert beside.rung.drop_pp is not None
+    assert beside.rung.drop_pp.value == pytest.approx(3.4)
+
+
+def test_a_run_without_a_control_arm_has_none(tmp_path: Path) -> None:
+    assert ladder.control(builders.read_run(tmp_path)) is None
+
+
+def test_a_control_arm_on_other_images_is_refused(tmp_path: Path) -> None:
+    run = builders.make_run(tmp_path, control={"control": Step(lost=40)})
+    builders.change(Accuracy, run_folder.accuracy(run, "control"), images_sha256="f" * 64)
+    with pytest.raises(RecordError, match="'control' and 'teacher' were evaluated on different"):
+        ladder.control(run_folder.read(run))
+
+
 def test_a_step_that_was_not_evaluated_is_named(tmp_path: Path) -> None:
     run = builders.make_run(tmp_path)
     run_folder.accuracy(run, "onnx-int8").unlink()

@@ -5,7 +5,7 @@ import pytest
 from edgekd.core import specs
 from edgekd.core.errors import UsageError
 from edgekd.pipeline import preflight
-from edgekd.pipeline.plan import stage_names, steps
+from edgekd.pipeline.plan import control_stages, stage_names, steps
 
 
 @pytest.mark.parametrize(
@@ -21,6 +21,7 @@ from edgekd.pipeline.plan import stage_names, steps
         ("profile.device=host-gpu", "Did you mean 'host-cpu'"),
         ("stages.1.name=pruned", "'pruned' names two steps"),
         ("stages.1.name=../../etc", "it would be a path"),
+        ("stages.1.name=control-deep", "'control-deep' is kept for the control arm"),
         ("gate={latency_ratio={limit=1.0,informative=true}}", "no rule of the"),
         ("gate.size_ratio.artifacts=['onnx-fp16']", "not exported"),
     ],
@@ -37,6 +38,33 @@ def test_the_demo_passes() -> None:
 def test_the_cifar_recipe_lacks_only_the_weights() -> None:
     with pytest.raises(UsageError, match=r"no file 'cifar_resnet56.safetensors'"):
         preflight.check(specs.load("cifar10-resnet56"))
+
+
+def test_a_control_needs_a_stage_that_distils() -> None:
+    nothing = [f"stages.{place}.methods=[]" for place in (0, 1)]
+    with pytest.raises(UsageError, match=r"control = true compares .* but no stage distils"):
+        preflight.check(specs.load("digits", ["control=true", *nothing]))
+    preflight.check(specs.load("digits", ["control=true"]))
+
+
+def test_the_control_arm_has_the_same_stages_without_a_teacher() -> None:
+    recipe = specs.load("digits", ["control=true", "stages.0.label_smoothing=0.1"])
+    arm = control_stages(recipe)
+    assert list(arm) == ["control-classifier", "control"]
+    for stage, mine in zip(recipe.stages, arm.values(), strict=True):
+        assert (mine.methods, mine.ce, mine.teacher) == ((), 1.0, "online")
+        taught = ("methods", "ce")
+        assert mine.model_copy(update={key: getattr(stage, key) for key in taught}) == stage
+
+
+def test_without_control_there_is_no_arm() -> None:
+    assert control_stages(specs.load("digits")) == {}
+    assert not any(line.startswith("control") for line in steps(specs.load("digits")))
+
+
+def test_the_plan_shows_the_control_arm() -> None:
+    lines = steps(specs.load("digits", ["control=true"]))
+    assert "control: 30 epochs of 1 CE, all layers" in lines
 
 
 def test_stages_without_a_name_are_numbered() -> None:

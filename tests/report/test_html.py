@@ -274,6 +274,48 @@ def test_training_that_helped_nothing_says_which_weights_were_kept(run: Run) -> 
     assert "kept: epoch" not in section.text
 
 
+def test_every_term_is_shown_with_value_weight_and_gradient(page: Node) -> None:
+    rows = next(rows for name, rows in tables(page).items() if name.startswith("classifier: means"))
+    assert rows[0] == ["1", "ce", "1", "1", "1", "0.2"]
+    assert rows[3] == ["2", "kd", "1", "0.25", "0.25", "0.3"]
+    assert len(rows) == 6
+
+
+def test_shock_and_drift_are_said_of_every_stage(page: Node) -> None:
+    section = next(s for s in page.all("section") if s.attributes["id"] == "training")
+    assert section.text.count("3.00 times as strongly") == 2
+    assert section.text.count("by 0.2500 on a scale") == 2
+
+
+def test_a_stage_without_labels_shows_the_agreement_with_the_teacher(run: Run) -> None:
+    found = run.trainings["deep"]
+    blind = {"validation_top1_percent": None, "validation_agreement_percent": 98.0}
+    epochs = tuple(epoch.model_copy(update=blind) for epoch in found.epochs)
+    training = found.model_copy(update={"epochs": epochs})
+    page = read(html.html(replace(run, trainings={"deep": training})))
+    image = chart(page, "training-0-accuracy")
+    assert "same class as the teacher (%)" in image.text
+    assert "top-1" not in image.text
+    section = next(s for s in page.all("section") if s.attributes["id"] == "training")
+    assert "it agrees with the teacher on 98.00 % of the validation images" in section.text
+
+
+def test_the_control_arm_has_a_section_only_where_there_is_one(page: Node, tmp_path: Path) -> None:
+    assert "control" not in [node.attributes["id"] for node in page.all("section")]
+    arms = {
+        "control-classifier": builders.Step(lost=90),
+        "control": builders.Step(lost=40, gained=6),
+    }
+    other = read(html.html(judged(tmp_path / "1", control=arms)))
+    section = next(s for s in other.all("section") if s.attributes["id"] == "control")
+    assert "Distilling is worth +3.20 pp" in section.text
+    image = chart(other, "control-760")
+    assert [node.text for node in image.all("text", "ink")] == ["distilled", "labels alone"]
+    assert "as good as the labels alone" in image.text
+    ladder = next(rows for name, rows in tables(other).items() if name.startswith("The ladder"))
+    assert ladder[-1][0] == "control"
+
+
 def test_histograms_count_every_sample(page: Node) -> None:
     for place in range(3):
         image = chart(page, f"histogram-{place}-")

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 from edgekd.core.records import Ladder, Rung
 from edgekd.core.run_folder import Run
-from edgekd.report import blocks, charts, facts, looks, words
-from edgekd.report.blocks import Block, Cell, Column, Figure, Note, Section, Table
+from edgekd.report import blocks, charts, facts, looks, words, worth
+from edgekd.report.blocks import Block, Cell, Column, Figure, Note, Section, Table, Tone
 from edgekd.report.svg import Chart
 
 _LEAST_RANGE_PP = 0.5
@@ -29,6 +29,9 @@ def section(run: Run) -> Section:
     blame = facts.blame(run)
     if blame:
         found.append(Note(blame, "inconclusive"))
+    recovery = worth.recovery_sentence(run)
+    if recovery:
+        found.append(Note(recovery))
     found.append(_accuracy_figure(run, run.ladder.rungs))
     drops = [rung for rung in run.ladder.rungs if rung.drop_pp is not None]
     if drops:
@@ -118,22 +121,30 @@ def _table(ladder: Ladder) -> Table:
     rows = []
     above: Rung | None = None
     for rung in ladder.rungs:
-        drop = rung.drop_pp
-        rows.append(
-            (
-                Cell(rung.name, tone="failed" if rung.name == ladder.blamed else ""),
-                blocks.number(words.estimate(rung.accuracy, 2), rung.accuracy.value),
-                blocks.number(
-                    "" if drop is None else words.estimate(drop, 2), drop.value if drop else None
-                ),
-                _change(rung, above),
-                blocks.number(words.macs(rung.macs), rung.macs),
-                blocks.number(words.size(rung.bytes), rung.bytes),
-            )
-        )
+        tone: Tone = "failed" if rung.name == ladder.blamed else ""
+        rows.append(_row(Cell(rung.name, tone=tone), rung, _change(rung, above)))
         above = rung
     sure = words.confidence([rung.accuracy for rung in ladder.rungs])
-    return Table(f"The ladder in numbers; intervals at {sure}.", _COLUMNS, tuple(rows))
+    caption = f"The ladder in numbers; intervals at {sure}."
+    if ladder.control:
+        rung = ladder.control.rung
+        rows.append(_row(Cell(rung.name), rung, blocks.number("", None)))
+        caption += f" '{rung.name}' stands beside it: the same student, by the labels alone."
+    return Table(caption, _COLUMNS, tuple(rows))
+
+
+def _row(name: Cell, rung: Rung, change: Cell) -> tuple[Cell, ...]:
+    drop = rung.drop_pp
+    return (
+        name,
+        blocks.number(words.estimate(rung.accuracy, 2), rung.accuracy.value),
+        blocks.number(
+            "" if drop is None else words.estimate(drop, 2), drop.value if drop else None
+        ),
+        change,
+        blocks.number(words.macs(rung.macs), rung.macs),
+        blocks.number(words.size(rung.bytes), rung.bytes),
+    )
 
 
 def _change(rung: Rung, above: Rung | None) -> Cell:

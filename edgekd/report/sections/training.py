@@ -1,22 +1,44 @@
 """Training: each loss term, accuracy on the validation images, learning rate, gradients."""
 
 from edgekd.core.records import Epoch, Training
-from edgekd.core.run_folder import Run
-from edgekd.report import plots, words
-from edgekd.report.blocks import Block, Figure, Heading, Note, Panels, Section
+from edgekd.core.run_folder import Run, is_control
+from edgekd.report import blocks, plots, words, worth
+from edgekd.report.blocks import (
+    Block,
+    Cell,
+    Column,
+    Figure,
+    Folded,
+    Heading,
+    Note,
+    Panels,
+    Section,
+    Table,
+)
 from edgekd.report.plots import Curve
 from edgekd.report.svg import Chart
 
 _COLOURS = 5
 _EPOCH = "epoch (number)"
+_COLUMNS = (
+    Column("Epoch"),
+    Column("Term"),
+    Column("Value", numeric=True),
+    Column("Weight", numeric=True),
+    Column("Weighted", numeric=True),
+    Column("Gradient norm", numeric=True),
+)
 
 
 def section(run: Run) -> Section:
     """Return the training curves of every stage."""
     found: list[Block] = []
     for place, (name, training) in enumerate(run.trainings.items()):
-        found.append(Heading(name))
-        found += _stage(f"training-{place}", name, training)
+        shown = _stage(f"training-{place}", name, training)
+        if is_control(name):
+            found.append(Folded(f"{name}: by the labels alone", tuple(shown)))
+        else:
+            found += [Heading(name), *shown]
     if not found:
         found.append(Note("Nothing was trained in this run yet.", "quiet"))
     return Section("training", "Training", tuple(found))
@@ -30,11 +52,7 @@ def _stage(slug: str, name: str, training: Training) -> list[Block]:
     best = (float(training.best_epoch), f"kept: epoch {training.best_epoch}")
     figures = [
         _terms(f"{slug}-loss", name, epochs),
-        _single(
-            f"{slug}-accuracy", f"{name}: validation accuracy", "top-1 on validation images (%)",
-            Curve("top-1", _numbers(epochs), tuple(e.validation_top1_percent for e in epochs), 1),
-            marked=best if training.best_epoch else None,
-        ),
+        *_validation(slug, name, epochs, best if training.best_epoch else None),
         _single(
             f"{slug}-rate", f"{name}: learning rate", "learning rate (unitless)",
             Curve("rate", _numbers(epochs), tuple(e.learning_rate for e in epochs), 0),
@@ -43,7 +61,14 @@ def _stage(slug: str, name: str, training: Training) -> list[Block]:
     ]  # fmt: skip
     if any(epoch.gradient_norms for epoch in epochs):
         figures.append(_gradients(f"{slug}-gradient", name, epochs))
-    return [Note(_lead(training)), Panels(tuple(figures)), *notes]
+    shock = worth.shock_sentence(training)
+    return [
+        Note(_lead(training)),
+        *([Note(shock)] if shock else []),
+        Panels(tuple(figures)),
+        Folded("Every term in numbers", (_table(name, epochs),)),
+        *notes,
+    ]
 
 
 def _lead(training: Training) -> str:
@@ -55,10 +80,57 @@ def _lead(training: Training) -> str:
         text += f", and {words.duration(training.cache_seconds)} for the teacher's answers"
     if kept is None:
         return f"{text}. No epoch was better than the weights at the start, so these were kept."
+    text += f". Epoch {kept.epoch} was kept"
+    if kept.validation_top1_percent is not None:
+        return f"{text}: {kept.validation_top1_percent:.2f} % of the validation images right."
+    if kept.validation_agreement_percent is None:
+        return f"{text}."
     return (
-        f"{text}. Epoch {kept.epoch} was kept: "
-        f"{kept.validation_top1_percent:.2f} % of the validation images right."
+        f"{text}: it agrees with the teacher on {kept.validation_agreement_percent:.2f} % of the "
+        "validation images. This stage reads no labels, so how many are right is not known."
     )
+
+
+def _validation(
+    slug: str, name: str, epochs: tuple[Epoch, ...], marked: tuple[float, str] | None
+) -> list[Figure]:
+    """Return the curve of what chose the epoch: top-1, else agreement with the teacher."""
+    kinds = (
+        ("accuracy", "top-1 on validation images (%)", [e.validation_top1_percent for e in epochs]),
+        (
+            "agreement with the teacher",
+            "same class as the teacher (%)",
+            [e.validation_agreement_percent for e in epochs],
+        ),
+    )
+    for what, label, values in kinds:
+        known = [(float(e.epoch), y) for e, y in zip(epochs, values, strict=True) if y is not None]
+        if known:
+            xs, ys = zip(*known, strict=True)
+            curve = Curve(what, xs, ys, 1)
+            return [
+                _single(f"{slug}-accuracy", f"{name}: validation {what}", label, curve,
+                        marked=marked)
+            ]  # fmt: skip
+    return []
+
+
+def _table(name: str, epochs: tuple[Epoch, ...]) -> Table:
+    rows = [_row(epoch, term) for epoch in epochs for term in epoch.terms]
+    caption = (
+        f"{name}: means over the steps of each epoch; the loss is the sum of what is weighted. "
+        "The gradient's norm is that of the weighted term, on one batch at the epoch's end."
+    )
+    return Table(caption, _COLUMNS, tuple(rows))
+
+
+def _row(epoch: Epoch, term: str) -> tuple[Cell, ...]:
+    weighted, weight = epoch.terms[term], epoch.weights.get(term)
+    values = (
+        weighted / weight if weight else None, weight, weighted, epoch.gradient_norms.get(term),
+    )  # fmt: skip
+    numbers = [blocks.number("" if value is None else f"{value:.4g}", value) for value in values]
+    return Cell(str(epoch.epoch), order=epoch.epoch), Cell(term), *numbers
 
 
 def _terms(slug: str, name: str, epochs: tuple[Epoch, ...]) -> Figure:
