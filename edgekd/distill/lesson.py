@@ -18,6 +18,7 @@ from edgekd.distill.batches import Batch
 from edgekd.distill.hardware import Arithmetic
 from edgekd.distill.method import Method, Outputs, Step
 from edgekd.distill.processes import Processes
+from edgekd.distill.shock import Shock
 from edgekd.distill.taps import Tapped
 from edgekd.distill.teacher import Source
 
@@ -119,6 +120,9 @@ class Lesson:
         self._extra = extra
         groups = self.optimiser.param_groups
         self._trained = [parameter for group in groups for parameter in group["params"]]
+        self.shock = Shock(module, classifier)
+        backbone = {id(parameter) for parameter in self.shock.backbone}
+        self._rest = [parameter for parameter in self._trained if id(parameter) not in backbone]
 
     def __call__(self, batch: Batch, step: Step, rate: float) -> dict[str, Tensor]:
         """Improve the student by one batch, and return the weighted terms of its loss.
@@ -235,8 +239,13 @@ class Lesson:
 
     def descend(self, rate: float) -> None:
         """Take one step against the gradient."""
+        backbone = self.shock.note()
         if self.stage.clip_norm is not None:
-            nn.utils.clip_grad_norm_(self._trained, self.stage.clip_norm, foreach=True)
+            # The norm of all gradients is that of the backbone's norm and the other gradients.
+            norms = [p.grad for p in self._rest if p.grad is not None]
+            norms += [] if backbone is None else [backbone]
+            norm = nn.utils.get_total_norm(norms, foreach=True)
+            nn.utils.clip_grads_with_norm_(self._trained, self.stage.clip_norm, norm, foreach=True)
         optim.set_rate(self.optimiser, rate)
         self.optimiser.step()
         if self.average is not None:

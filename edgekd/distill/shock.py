@@ -23,7 +23,7 @@ class Shock:
 
     def __init__(self, module: nn.Module, classifier: str) -> None:
         head = {id(parameter) for parameter in module.get_submodule(classifier).parameters()}
-        self._backbone = [
+        self.backbone = [
             parameter
             for parameter in module.parameters()
             if parameter.requires_grad and id(parameter) not in head
@@ -32,11 +32,10 @@ class Shock:
 
     def note(self) -> Tensor | None:
         """Note the norm of the gradients as they are now, and return it; None: nothing learns."""
-        gradients = [p.grad for p in self._backbone if p.grad is not None]
+        gradients = [p.grad for p in self.backbone if p.grad is not None]
         if not gradients:
             return None
-        # Without foreach: the fast path where the device has one.
-        self._norms.append(nn.utils.get_total_norm(gradients))
+        self._norms.append(nn.utils.get_total_norm(gradients, foreach=True))
         return self._norms[-1]
 
     def read(self, first_step: int) -> tuple[float | None, float | None]:

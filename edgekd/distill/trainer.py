@@ -18,7 +18,7 @@ from edgekd.core import provenance, records, specs
 from edgekd.core.errors import UsageError
 from edgekd.core.progress import Progress, Silent, Task
 from edgekd.data.sources import Splits
-from edgekd.distill import balance, hardware, optim, session, watch
+from edgekd.distill import balance, drift, hardware, optim, session, watch
 from edgekd.distill.adaptive import Adaptive
 from edgekd.distill.history import History
 from edgekd.distill.method import Step
@@ -107,6 +107,7 @@ def _epoch(
 ) -> records.Epoch:
     """Go once through the training images, then score the validation images."""
     epoch, steps, lesson = len(past), running.batches.steps, running.lesson
+    before_nd = _features(running) if epoch == 0 else None
     looked_at = running.batches.in_order(running.view(epoch))
     lesson.factors = balance.factors(
         lesson, running.watched, past, looked_at, _begin(running, epoch)
@@ -135,6 +136,8 @@ def _epoch(
     right_percent = _validate(running)
     bar.advance(0, f"{note} validation {right_percent:.2f} %")
     labels = running.task.stage.labels
+    early_norm, norm = lesson.shock.read(epoch * steps)
+    after_nd = None if before_nd is None else _features(running)
     return records.Epoch(
         epoch=epoch + 1,
         learning_rate=rate,
@@ -147,6 +150,24 @@ def _epoch(
         teacher_top1_percent=_guard(running),
         train_seconds=seconds,
         images_per_s=steps * running.batches.size / seconds,
+        early_backbone_norm=early_norm,
+        backbone_norm=norm,
+        feature_drift=drift.drift(before_nd, after_nd)
+        if before_nd is not None and after_nd is not None
+        else None,
+    )
+
+
+def _features(running: Session) -> Tensor | None:
+    """Return what the classifier reads about some validation images; in the main process alone."""
+    if not running.processes.main:
+        return None
+    return drift.penultimate(
+        running.lesson.student.module,
+        running.lesson.classifier,
+        running.task.splits.validation,
+        running.task.student.record.normalisation,
+        device=str(running.arithmetic.device),
     )
 
 

@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 import torch
 from hypothesis import given
@@ -100,3 +102,16 @@ def test_no_more_than_a_thousand_images_are_asked(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(drift, "IMAGES", 5)
     rows_nd = drift.penultimate(toys.network(), "linear", toys.images(7, 0), toys.NORMALISATION)
     assert len(rows_nd) == 5
+
+
+def test_the_first_epoch_of_a_training_tells_its_drift(tmp_path: Path) -> None:
+    _, training = toys.fit(tmp_path, toys.stage())
+    first, *others = [epoch.feature_drift for epoch in training.epochs]
+    assert first is not None
+    assert 0 < first < 1
+    assert others == [None, None]
+
+
+def test_a_frozen_backbone_does_not_drift(tmp_path: Path) -> None:
+    _, training = toys.fit(tmp_path, toys.stage(trainable="classifier"))
+    assert training.epochs[0].feature_drift == pytest.approx(0.0, abs=TOLERANCE)

@@ -1,7 +1,10 @@
+from pathlib import Path
+
 import torch
 from torch import nn
 
 from edgekd.distill.shock import Shock
+from tests.distill import toys
 
 
 def net() -> nn.Sequential:
@@ -66,3 +69,30 @@ def test_a_classifier_of_zeros_spares_the_backbone() -> None:
     shock = Shock(module, "1")
     module(torch.ones(4, 2)).square().sum().backward()
     assert shock.note() == 0.0
+
+
+def test_a_training_tells_how_hard_it_began(tmp_path: Path) -> None:
+    _, training = toys.fit(tmp_path, toys.stage())
+    for epoch in training.epochs:  # 3 steps each, so all of them are early
+        assert epoch.backbone_norm is not None
+        assert epoch.early_backbone_norm is not None
+        assert epoch.early_backbone_norm >= epoch.backbone_norm > 0
+
+
+def test_a_training_of_the_classifier_alone_has_no_backbone(tmp_path: Path) -> None:
+    _, training = toys.fit(tmp_path, toys.stage(trainable="classifier"))
+    norms = {(epoch.early_backbone_norm, epoch.backbone_norm) for epoch in training.epochs}
+    assert norms == {(None, None)}
+
+
+def test_the_norm_is_taken_before_clipping(tmp_path: Path) -> None:
+    # One step an epoch: until the first one, both trainings are the same.
+    data = toys.DATA.model_copy(update={"batch_size": 48})
+    norms = []
+    for clip in (None, 1e-6):
+        stage = toys.stage(epochs=1, clip_norm=clip)
+        _, training = toys.fit(tmp_path / str(clip), stage, data=data)
+        norms.append(training.epochs[0].backbone_norm)
+    assert norms[0] == norms[1]
+    assert norms[0] is not None
+    assert norms[0] > 1e-6
