@@ -22,6 +22,7 @@ from edgekd.cli.commands import (
     landscape,
     profile,
     prune,
+    quantize,
     report,
     run,
 )
@@ -41,8 +42,8 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 for module in (
-    init, run, prune, finetune, export, evaluate, profile, landscape, gate, report, list_command,
-    doctor,
+    init, run, prune, quantize, finetune, export, evaluate, profile, landscape, gate, report,
+    list_command, doctor,
 ):  # fmt: skip
     app.command(module.NAME)(module.command)
 

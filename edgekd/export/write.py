@@ -4,7 +4,7 @@ import contextlib
 import copy
 import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -20,11 +20,13 @@ from edgekd.export.formats import onnx as onnx_format
 from edgekd.export.plan import count_layers
 from edgekd.export.qdq import Ranges
 from edgekd.export.target import Target
+from edgekd.models import fake_quant
 from edgekd.models.checkpoint import Model
 
 RECORD = "artifact.json"
 _FLOAT_TOLERANCE = 1e-3  # of the float model that an INT8 one is made from
 _BATCH = 32
+_FEWEST_BITS = 8  # that targets compute in
 
 FindRanges = Callable[[Path, list[str]], Ranges]
 
@@ -49,7 +51,8 @@ def export(
     """Write ``out``/FILE and ``out``/artifact.json, and check that it computes what the model does.
 
     Args:
-        model: on any device; it is left as it is.
+        model: on any device; it is left as it is. If it is quantised, its float weights are
+            exported, and INT8 ranges come from the calibration as for any other.
         target: what to write.
         out: a folder, created if need be; nothing is written to it unless the export succeeds.
         parity_nchw: real images, prepared as the model takes them; at least one.
@@ -58,12 +61,14 @@ def export(
     Raises:
         UsageError: INT8 without calibration.
         DataError: no images for parity, or of another shape than the model's.
-        ExportError: it cannot be exported, or an FP32 artifact does not compute the same.
+        ExportError: it cannot be exported, has under 8 bits, or an FP32 artifact does not compute
+            the same.
     """
     if target.precision == "int8" and calibration is None:
         raise UsageError(
             f"target '{target.name}' needs images for calibration: name them with --calibration"
         )
+    model = _in_float(model)
     _check_images(model, parity_nchw)
     with tempfile.TemporaryDirectory(prefix="edgekd-export-") as name:
         draft = Path(name) / target.file
@@ -82,6 +87,21 @@ def export(
             artifact = _record(model, target, out, (written, found), calibration)
             records.write(artifact, out / RECORD)
     return artifact
+
+
+def _in_float(model: Model) -> Model:
+    """Return the network without simulated quantisation, which no file could hold."""
+    if not model.quantisation.layers:
+        return model
+    bits = model.quantisation.least_bits
+    if bits < _FEWEST_BITS:
+        raise ExportError(
+            f"a network of {bits} bits is for study only, for targets compute in 8 bits or more: "
+            "export one that was quantised with W8A8, or the float one"
+        )
+    module = copy.deepcopy(model.module)
+    fake_quant.strip(module)
+    return replace(model, module=module)
 
 
 def _write_float(model: Model, target: Target, draft: Path) -> ModelProto:

@@ -1,4 +1,8 @@
-"""Networks on disk: a folder with ``checkpoint.json``, ``model.safetensors``, ``surgery.json``."""
+"""Networks on disk: a folder with ``checkpoint.json`` and ``model.safetensors``.
+
+Beside them lie ``surgery.json`` if channels were cut, and ``quantisation.json`` if layers compute
+with few values.
+"""
 
 import hashlib
 from collections.abc import Mapping, Sequence
@@ -13,14 +17,16 @@ from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 from edgekd.core import files, provenance, records
 from edgekd.core.errors import CheckpointError, UsageError
 from edgekd.core.records import Checkpoint, Normalisation
-from edgekd.models import score
+from edgekd.models import fake_quant, score
 from edgekd.models import weights as foreign
 from edgekd.models.build import Defaults, build, defaults
+from edgekd.models.fake_quant import Quantisation
 from edgekd.models.surgery import Surgery, replay
 
 RECORD = "checkpoint.json"
 WEIGHTS = "model.safetensors"
 SURGERY = "surgery.json"
+QUANTISATION = "quantisation.json"
 
 
 @dataclass(frozen=True)
@@ -32,24 +38,31 @@ class Model:
     surgery: Surgery
     folder: Path | None = None  # None: not on disk
 
+    @property
+    def quantisation(self) -> Quantisation:
+        """How its layers are quantised, if they are: the network itself knows."""
+        return fake_quant.of(self.module)
+
 
 def save(folder: Path, module: nn.Module, record: Checkpoint, surgery: Surgery) -> Model:
     """Write a checkpoint; each file whole or not at all, the record last.
 
     Args:
         folder: created if need be.
-        module: may be on any device; tensors that share memory are written once each.
+        module: may be on any device; tensors that share memory are written once each. How its
+            layers are quantised is written too.
         record: its hashes are replaced by those of the written files.
         surgery: what was removed from the network that ``record.model`` names.
     """
     content = _serialise(module)
-    text = surgery.to_json() if surgery.kept else None
+    quantisation = fake_quant.of(module)
     files.write_bytes(folder / WEIGHTS, content)
-    if text is not None:
-        files.write_text(folder / SURGERY, text)
     hashes = {
         "weights_sha256": hashlib.sha256(content).hexdigest(),
-        "surgery_sha256": None if text is None else hashlib.sha256(text.encode()).hexdigest(),
+        "surgery_sha256": _write(folder / SURGERY, surgery.to_json() if surgery.kept else None),
+        "quantisation_sha256": _write(
+            folder / QUANTISATION, quantisation.to_json() if quantisation.layers else None
+        ),
     }
     written = record.model_copy(update=hashes)
     records.write(written, folder / RECORD)
@@ -74,6 +87,10 @@ def load(folder: Path) -> Model:
         surgery = Surgery.from_json((folder / SURGERY).read_text(encoding="utf-8"))
     module = build(record.model, record.classes)
     replay(module, surgery)
+    if record.quantisation_sha256 is not None:
+        records.check_file(folder / QUANTISATION, record.quantisation_sha256)
+        text = (folder / QUANTISATION).read_text(encoding="utf-8")
+        fake_quant.attach(module, Quantisation.from_json(text))
     foreign.load_foreign(module, folder / WEIGHTS)
     return Model(module, record, surgery, folder)
 
@@ -181,6 +198,14 @@ def count(module: nn.Module, input_shape: tuple[int, int, int]) -> tuple[int, in
         for hook in hooks:
             hook.remove()
     return sum(parameter.numel() for parameter in module.parameters()), macs
+
+
+def _write(path: Path, text: str | None) -> str | None:
+    """Write a file, if there is anything to write, and return its SHA-256."""
+    if text is None:
+        return None
+    files.write_text(path, text)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _serialise(module: nn.Module) -> bytes:

@@ -8,6 +8,7 @@ from torch import nn
 from edgekd.core import plugins
 from edgekd.core.errors import UsageError
 from edgekd.core.specs import Prune
+from edgekd.models import fake_quant
 from edgekd.models.checkpoint import count
 from edgekd.models.surgery import Surgery, replay
 from edgekd.prune import budget, cut, equivalence, graph
@@ -42,8 +43,11 @@ def prune(
         What is left of the network as its name builds it, ``surgery_so_far`` included.
 
     Raises:
-        UsageError: no such criterion, or the share is out of reach; the reachable one is named.
+        UsageError: no such criterion, the network is quantised, or the share is out of reach; the
+            reachable one is named.
     """
+    if fake_quant.of(module).layers:
+        raise UsageError("the network is quantised: prune the float one first, then quantise")
     # mypy: an abstract class is what create() looks for, not what it returns.
     criterion = plugins.create(CRITERIA, spec.criterion, Criterion, {})  # type: ignore[type-abstract]
     _, macs = count(module, input_shape)

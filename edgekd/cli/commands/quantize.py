@@ -1,0 +1,71 @@
+"""``edgekd quantize``: let a network compute with few values, for training and for studies."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from edgekd.cli import console
+from edgekd.cli.options import Classes, ImageSize, Json, Mean, Seed, Std, Weights, channels
+from edgekd.core import extras
+
+NAME = "quantize"
+
+
+def command(
+    student: Annotated[str, typer.Argument(help="Checkpoint folder, or a model spec.")],
+    out: Annotated[Path, typer.Option(help="Checkpoint folder to write.")],
+    bits: Annotated[
+        str, typer.Option(metavar="WxAy", help="Weights, activations: 1, 2, 4, 8, 32.")
+    ] = "W8A8",
+    data: Annotated[
+        str | None, typer.Option(metavar="SOURCE", help="Images, for all but A32.")
+    ] = None,
+    rule: Annotated[
+        str, typer.Option(help="edgekd, or faqd: as in its published code.")
+    ] = "edgekd",
+    keep: Annotated[
+        list[str] | None,
+        typer.Option(metavar="GLOB", help="Layers that stay in float. Repeatable."),
+    ] = None,
+    weights: Weights = None,
+    classes: Classes = None,
+    mean: Mean = None,
+    std: Std = None,
+    image_size: ImageSize = None,
+    seed: Seed = 0,
+    json: Json = False,
+) -> None:
+    """Let a network compute with few values: simulated quantisation, to be trained further.
+
+    For INT8 on a device `edgekd export --target onnx-int8` is enough. Under 8 bits a network is
+    for study only: it can be trained and evaluated, not exported.
+
+    Example: edgekd quantize pruned --bits W4A4 --data folder:flowers --out w4a4
+    """
+    extras.require("torch", "train", "to quantise a model")
+    from edgekd.core import specs
+    from edgekd.pipeline import single  # torch: only now
+    from edgekd.quantize import qat
+
+    weight_bits, activation_bits = qat.parse_bits(bits)
+    spec = specs.checked(
+        specs.Quantize,
+        {
+            "weights": weight_bits,
+            "activations": activation_bits,
+            "rule": rule,
+            "keep": tuple(keep or ()),
+        },
+        "quantize",
+    )
+    model = single.ModelArguments(
+        student, weights, classes, channels(mean, "mean"), channels(std, "std"), image_size
+    )
+    record = single.quantise(model, spec, data, out, seed=seed)
+    if json:
+        console.result(record.model_dump(mode="json"))
+        return
+    accuracy = record.validation_top1_percent
+    shown = "" if accuracy is None else f", {accuracy:.2f} % of the validation images right"
+    print(f"{out}: {bits}, {record.parameters:,} parameters{shown}")
