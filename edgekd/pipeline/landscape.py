@@ -30,6 +30,11 @@ RECORD, PAGE = "landscape.json", "landscape.html"
 _BATCH = 250  # images at a time; the second derivative keeps a batch's whole graph
 _ITERATIONS, _PROBES = 50, 20
 _RHO = 0.05
+_OBSTACLES = {
+    "model": "architectures",
+    "surgery_sha256": "kept channels",
+    "normalisation": "normalisations",
+}
 
 
 @dataclass(frozen=True)
@@ -192,11 +197,11 @@ def _obstacle(one: Model, other: Model) -> str | None:
     """Return what keeps two networks from being mixed; None: nothing."""
     if _shapes(one) != _shapes(other):
         return "shapes"
-    if one.record.model != other.record.model:
-        return "architectures"
-    if one.surgery.kept != other.surgery.kept:
-        return "kept channels"
-    return None if one.record.normalisation == other.record.normalisation else "normalisations"
+    mine, theirs = one.record.identity(), other.record.identity()
+    for key in sorted(mine.keys() - {"weights_sha256", "class_names"}):
+        if mine[key] != theirs[key]:
+            return _OBSTACLES.get(key, f"'{key}'")
+    return None
 
 
 def _shapes(model: Model) -> dict[str, tuple[int, ...]]:

@@ -3,6 +3,7 @@
 import hashlib
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,11 +13,12 @@ from edgekd.core import records, specs
 from edgekd.core.errors import UsageError
 from edgekd.core.landscape import Landscape
 from edgekd.models import checkpoint, score
+from edgekd.models.surgery import Kept, Surgery
 from edgekd.pipeline import landscape, single
 from edgekd.pipeline.landscape import Settings
 from tests.report.reading import read
 
-SMALL = Settings(points=3, images=100, device="cpu")
+SMALL = Settings(points=3, images=40, device="cpu")
 FLAT = Settings(points=3, images=40, plane=False, device="cpu")
 
 
@@ -73,7 +75,7 @@ def test_the_loss_is_cross_entropy_on_the_images_that_are_recorded(
 ) -> None:
     found, _ = looked
     images = landscape._images([folders / "one"], "digits", SMALL)
-    assert (len(images), images.sha256) == (100, found.images_sha256)
+    assert (len(images), images.sha256) == (40, found.images_sha256)
     model = checkpoint.load(folders / "one")
     logits_nk = torch.from_numpy(score.predict(model.module, images, model.record.normalisation))
     labels_n = torch.from_numpy(images.labels_n.copy())
@@ -176,6 +178,24 @@ def test_a_path_that_cannot_be_gone_is_refused(
         lambda: landscape.landscape(both, "digits", tmp_path, settings=FLAT, pairs=[pair])
     )
     assert message in found
+
+
+def test_networks_of_one_cut_are_joined_and_those_of_two_cuts_are_not(
+    folders: Path, tmp_path: Path
+) -> None:
+    cut = checkpoint.load(folders / "cut")
+    checkpoint.save(tmp_path / "tuned", cut.module, cut.record, cut.surgery)
+    kept = {
+        name: Kept(part.out and tuple(channel + 1 for channel in part.out), part.into)
+        for name, part in cut.surgery.kept.items()
+    }
+    checkpoint.save(tmp_path / "other", cut.module, cut.record, Surgery(kept))
+    tuned, other = (
+        replace(cut, record=records.read(records.Checkpoint, tmp_path / name / "checkpoint.json"))
+        for name in ("tuned", "other")
+    )
+    assert landscape._obstacle(cut, tuned) is None
+    assert landscape._obstacle(cut, other) == "kept channels"
 
 
 def test_a_loss_that_is_not_finite_is_refused(folders: Path, tmp_path: Path) -> None:
