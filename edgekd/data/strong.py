@@ -31,14 +31,12 @@ class Operation:
             enhancement around 1, bits, or brightness of 255.
         apply: images uint8 [M, C, H, W] and strength -> images of the same shape.
         signed: the sign of the strength is drawn, too.
-        colour: it leaves grey images alone.
     """
 
     name: str
     strength: float
     apply: Callable[[Tensor, float], Tensor]
     signed: bool = False
-    colour: bool = False
 
 
 class Strong:
@@ -49,6 +47,7 @@ class Strong:
     4 bits, autocontrast, saturation 1 +- 0.3, sharpness 1 +- 0.9, equalise, contrast 1 +- 0.7,
     translate y 15 %, brightness 1 +- 0.6, solarise above 199, translate x 15 %, shear x 0.27.
     What is drawn for each image: whether an operation happens, and the sign where there is one.
+    Saturation leaves grey images as they are.
     Pixels come from the nearest place of the image, where the published code interpolates shears.
 
     Args:
@@ -107,8 +106,6 @@ class StrongView:
         images_nchw = pixels_nhwc.permute(0, 3, 1, 2).clone(memory_format=torch.contiguous_format)
         happens, negative = self._happens[:, ids_n], self._negative[:, ids_n]
         for number, operation in enumerate(OPERATIONS):
-            if operation.colour and images_nchw.shape[1] == 1:
-                continue
             minus = happens[number] & negative[number] & operation.signed
             for sign, chosen in ((1, happens[number] & ~minus), (-1, minus)):
                 if chosen.any():
@@ -203,7 +200,7 @@ OPERATIONS = (
     Operation("shear y", 0.3 * 8 / 9, _shear_y, signed=True),
     Operation("posterise", 4, _posterise),
     Operation("autocontrast", 0, _autocontrast),
-    Operation("saturation", 0.3, _enhance("saturation"), signed=True, colour=True),
+    Operation("saturation", 0.3, _enhance("saturation"), signed=True),
     Operation("sharpness", 0.9, _enhance("sharpness"), signed=True),
     Operation("equalise", 0, _equalise),
     Operation("contrast", 0.7, _enhance("contrast"), signed=True),

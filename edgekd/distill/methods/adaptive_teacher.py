@@ -101,7 +101,7 @@ class AdaptiveTeacher(Method):
 
     def _compare(self, target_nk: Tensor, learner_nk: Tensor) -> Tensor:
         """Return the mean divergence, with a gradient for the learner alone."""
-        log_p_nk = F.log_softmax(standardise(target_nk.detach()) / self.temperature, dim=1)
+        log_p_nk = F.log_softmax(standardise(target_nk) / self.temperature, dim=1)
         log_q_nk = F.log_softmax(standardise(learner_nk) / self.temperature, dim=1)
         found_an = [divergence(log_p_nk, log_q_nk, alpha, self.clip) for alpha in self.alphas]
         return torch.stack(found_an).amax(dim=0).mean()
