@@ -39,9 +39,9 @@ def command(
     seed: Seed = 0,
     json: Json = False,
 ) -> None:
-    """Look how flat or sharp the loss is around checkpoints, and between them.
+    """Look how flat the loss is around checkpoints.
 
-    The loss is cross-entropy on the same training images for all.
+    And on the way between them: cross-entropy on the same training images for all.
 
     Example: edgekd landscape runs/digits/1/checkpoints/recalibrated
     runs/digits/1/checkpoints/deep --data digits --out landscape
