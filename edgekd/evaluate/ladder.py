@@ -90,7 +90,7 @@ def control(run: Run) -> Control | None:
     """
     if CONTROL not in run.checkpoints:
         return None
-    last = _checkpoints(run)[-1]
+    last = [name for name in _checkpoints(run) if run.checkpoints[name].stage != "teacher"][-1]
     teacher, end, arm = (_foothold(run, name) for name in ("teacher", last, CONTROL))
     _check_images([teacher, end, arm])
     return Control(
@@ -102,7 +102,12 @@ def control(run: Run) -> Control | None:
 
 def _checkpoints(run: Run) -> list[str]:
     """Return the checkpoints on the ladder."""
-    return [name for name in run.checkpoints if not is_control(name)]
+    return [
+        name
+        for name, found in run.checkpoints.items()
+        # A stage may have taught the teacher anew: that is no step of the student's.
+        if not is_control(name) and (found.stage != "teacher" or name == "teacher")
+    ]
 
 
 def _foothold(run: Run, name: str) -> Foothold:

@@ -8,6 +8,7 @@ from edgekd.core.run_folder import Run, is_control
 from edgekd.report import words
 
 _TAUGHT = "distilled"  # the stage of checkpoints that were trained, the teacher's apart
+_TEACHES = "teacher"  # also the stage of a teacher that has learnt from the student
 _SAME = 0.005  # of the time: less is rounded away
 _COSTS = {"pruning": {"pruned", "recalibrated"}, "quantisation": {"quantized"}}
 
@@ -136,8 +137,8 @@ def time_to_target(run: Run) -> TimeToTarget | None:
 def courses(run: Run) -> tuple[Course | None, Course | None]:
     """Return the course of the stages and that of the control arm; None: there is none.
 
-    Epochs of a network that is still to be cut, and those that are not scored by labels, take
-    their time, but are no points of it.
+    Epochs of the teacher, of a network that is still to be cut, and those that are not scored by
+    labels, take their time, but are no points of it.
     """
     stages = [name for name in run.trainings if name != "teacher"]
     return (
@@ -180,9 +181,11 @@ def shock_sentence(training: Training) -> str | None:
 
 
 def _rungs(run: Run) -> list[Rung]:
-    """Return the checkpoints on the ladder, the teacher first."""
-    rungs = run.ladder.rungs if run.ladder else ()
-    return [rung for rung in rungs if rung.name in run.checkpoints]
+    """Return the teacher's rung, then those of the student's checkpoints."""
+    rungs = [
+        rung for rung in (run.ladder.rungs if run.ladder else ()) if rung.name in run.checkpoints
+    ]
+    return rungs[:1] + [r for r in rungs[1:] if run.checkpoints[r.name].stage != _TEACHES]
 
 
 def _starts(run: Run, rungs: Sequence[Rung]) -> list[Rung]:
@@ -199,12 +202,13 @@ def _course(run: Run, names: Iterable[str]) -> Course | None:
     clock_s = 0.0
     points: list[tuple[float, float]] = []
     trained = [(name, run.trainings[name]) for name in names if name in run.checkpoints]
-    if not trained:
+    students = [name for name, _ in trained if run.checkpoints[name].stage == _TAUGHT]
+    if not students:
         return None
-    macs = run.checkpoints[trained[-1][0]].macs
-    for place, (name, training) in enumerate(trained):
-        compares = run.checkpoints[name].macs == macs
-        if place == 0 and compares:
+    macs = run.checkpoints[students[-1]].macs
+    for name, training in trained:
+        compares = name in students and run.checkpoints[name].macs == macs
+        if name == students[0] and compares:
             points += _start(run, name)
         clock_s += training.cache_seconds
         for epoch in training.epochs:

@@ -1,5 +1,6 @@
 from pathlib import Path
 
+import pytest
 import torch
 from torch import nn
 
@@ -96,3 +97,15 @@ def test_the_norm_is_taken_before_clipping(tmp_path: Path) -> None:
     assert norms[0] == norms[1]
     assert norms[0] is not None
     assert norms[0] > 1e-6
+
+
+def test_clipping_goes_by_the_norm_of_all_gradients(tmp_path: Path) -> None:
+    # Without momentum and decay one clipped step goes exactly rate * clip_norm far.
+    data = toys.DATA.model_copy(update={"batch_size": 48})
+    stage = toys.stage(epochs=1, clip_norm=1e-2, momentum=0, weight_decay=0)
+    before = toys.model()
+    after, training = toys.fit(tmp_path, stage, before, data=data)
+    assert training.best_epoch == 1
+    pairs = zip(before.module.parameters(), after.parameters(), strict=True)
+    moved = torch.cat([(one - other).flatten() for one, other in pairs]).norm()
+    assert moved.item() == pytest.approx(0.1 * 1e-2, rel=1e-3)

@@ -184,6 +184,15 @@ def test_a_network_that_is_still_to_be_cut_is_no_point(two_arms: Run) -> None:
     assert worth.courses(run)[0] == worth.Course((2.0,), (90.0,))
 
 
+def test_a_teacher_that_learns_takes_time_and_is_no_student(two_arms: Run) -> None:
+    teacher = two_arms.checkpoints["classifier"].model_copy(update={"stage": "teacher"})
+    run = replace(two_arms, checkpoints={**two_arms.checkpoints, "classifier": teacher})
+    both = training(two_arms, 99.0, step_s=1.0), training(two_arms, 90.0, step_s=1.0)
+    run = replace(run, trainings=dict(zip(("classifier", "deep"), both, strict=True)))
+    assert worth.courses(run)[0] == worth.Course((2.0,), (90.0,))
+    assert worth.recovery_ratio(run) == pytest.approx(19.3 / 19.5)
+
+
 def shocks(*norms: tuple[float | None, float | None]) -> Training:
     """Return a training with each epoch's largest early and median norm."""
     found = builders._training("deep", 0)
