@@ -1,3 +1,5 @@
+import math
+
 import pytest
 import torch
 from hypothesis import given
@@ -13,11 +15,11 @@ def loss(student_nchw: Tensor, teacher_nchw: Tensor) -> Tensor:
 
 
 def test_loss_matches_a_value_worked_out_by_hand() -> None:
-    # Energy (3^2 + 4^2) / 2 at the first of two positions: A = (1, 0). The teacher's is even:
-    # (1, 1) / sqrt 2. ((1 - 0.707107)^2 + 0.5) / 2 = 0.292893.
-    student = torch.tensor([[3.0, 0.0], [4.0, 0.0]]).view(1, 2, 1, 2)
+    # Energies 9 and 1: A = (9, 1) / sqrt 82 = (0.993884, 0.110432). The teacher's are even:
+    # (1, 1) / sqrt 2. (0.286777^2 + 0.596675^2) / 2 = 0.219131.
+    student = torch.tensor([[3.0, 0.0], [3.0, math.sqrt(2)]]).view(1, 2, 1, 2)
     teacher = torch.tensor([2.0, -2.0]).view(1, 1, 1, 2)
-    assert loss(student, teacher).item() == pytest.approx(0.292893, abs=1e-6)
+    assert loss(student, teacher).item() == pytest.approx(0.219131, abs=1e-6)
 
 
 @given(st.integers(0, 10**6), st.floats(0.1, 10))

@@ -34,6 +34,8 @@ def test_features_are_averaged_to_4_by_4_positions() -> None:
     attention, pooled = found(moved, student)
     assert attention > 1e-3
     assert pooled == pytest.approx(0, abs=1e-12)
+    halves = student.view(3, 6, 8, 2, 4).roll(2, dims=4).view(student.shape)  # within each 4x4
+    assert found(halves, student)[1] > 1e-3
 
 
 @given(st.integers(0, 10**6), st.floats(0.1, 10))
