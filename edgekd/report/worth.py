@@ -107,7 +107,13 @@ def time_sentence(run: Run) -> str | None:
     """Say how long distilling took to be as good as the labels alone ever get."""
     found = time_to_target(run)
     if found is None:
-        return None
+        distilled, control = courses(run)
+        if control is None or distilled is not None:
+            return None
+        return (
+            "How long distilling took to be as good as the labels alone is not known: no labels "
+            "scored the network that it ended with."
+        )
     target = f"{words.fixed(found.target_percent, 2)} % of the validation images"
     if not found.control_s:
         return f"The labels alone never got beyond the {target} that the student started with."

@@ -176,6 +176,13 @@ def test_what_labels_do_not_score_takes_time_alone(two_arms: Run) -> None:
     assert worth.courses(run)[0] == worth.Course((3.0,), (90.0,))
 
 
+def test_an_arm_that_labels_never_score_has_no_time(two_arms: Run) -> None:
+    blind, control = training(two_arms, None, step_s=1.0), training(two_arms, 90.0, step_s=1.0)
+    sentence = worth.time_sentence(arms(two_arms, blind, control))
+    assert sentence is not None
+    assert sentence.endswith("no labels scored the network that it ended with.")
+
+
 def test_a_network_that_is_still_to_be_cut_is_no_point(two_arms: Run) -> None:
     larger = two_arms.checkpoints["classifier"].model_copy(update={"macs": 2 * 330_000})
     run = replace(two_arms, checkpoints={**two_arms.checkpoints, "classifier": larger})
