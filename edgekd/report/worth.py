@@ -206,6 +206,7 @@ def _starts(run: Run, rungs: Sequence[Rung]) -> list[Rung]:
 
 def _course(run: Run, names: Iterable[str]) -> Course | None:
     clock_s = 0.0
+    begun: list[tuple[float, float]] = []
     points: list[tuple[float, float]] = []
     trained = [(name, run.trainings[name]) for name in names if name in run.checkpoints]
     students = [name for name, _ in trained if run.checkpoints[name].stage == _TAUGHT]
@@ -215,7 +216,7 @@ def _course(run: Run, names: Iterable[str]) -> Course | None:
     for name, training in trained:
         compares = name in students and run.checkpoints[name].macs == macs
         if name == students[0] and compares:
-            points += _start(run, name)
+            begun = _start(run, name)
         clock_s += training.cache_seconds
         for epoch in training.epochs:
             clock_s += epoch.train_seconds
@@ -223,7 +224,7 @@ def _course(run: Run, names: Iterable[str]) -> Course | None:
                 points.append((clock_s, epoch.validation_top1_percent))
     if not points:
         return None
-    seconds, top1_percent = zip(*points, strict=True)
+    seconds, top1_percent = zip(*begun, *points, strict=True)
     return Course(seconds, top1_percent)
 
 

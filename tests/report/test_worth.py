@@ -177,8 +177,11 @@ def test_what_labels_do_not_score_takes_time_alone(two_arms: Run) -> None:
 
 
 def test_an_arm_that_labels_never_score_has_no_time(two_arms: Run) -> None:
+    begun = two_arms.checkpoints["recalibrated"]
+    deep = two_arms.checkpoints["deep"].model_copy(update={"parents": (begun.weights_sha256,)})
+    run = replace(two_arms, checkpoints={**two_arms.checkpoints, "deep": deep})
     blind, control = training(two_arms, None, step_s=1.0), training(two_arms, 90.0, step_s=1.0)
-    sentence = worth.time_sentence(arms(two_arms, blind, control))
+    sentence = worth.time_sentence(arms(run, blind, control))
     assert sentence is not None
     assert sentence.endswith("no labels scored the network that it ended with.")
 
