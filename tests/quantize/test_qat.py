@@ -86,6 +86,11 @@ def test_the_first_convolution_is_the_one_that_runs_first() -> None:
     assert plan.layers["linear"] == Precision(8, 8, signed=True)
 
 
+def test_images_have_signs_even_if_those_of_the_calibration_have_none() -> None:
+    plan = qat.quantise(digits(), LOW, [images().abs()])
+    assert [name for name, part in plan.layers.items() if part.signed] == ["conv1"]
+
+
 def test_what_keep_names_stays_in_float() -> None:
     module = digits()
     spec = Quantize(weights=2, activations=2, keep=("layer1.*", "linear"))
