@@ -14,6 +14,7 @@ from edgekd.core import specs
 from edgekd.core.errors import UsageError
 from edgekd.data.images import ImageSet, Stored, image_set
 from edgekd.data.sources import Splits
+from edgekd.distill import adaptive
 from edgekd.distill.adaptive import Adaptive
 from edgekd.distill.method import Outputs
 from edgekd.distill.methods.adaptive_teacher import AdaptiveTeacher
@@ -81,6 +82,13 @@ def test_all_terms_are_finite_and_the_networks_that_are_given_stay(
     assert same(teacher.module, model(1).module)
 
 
+@pytest.fixture
+def falling(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make every accuracy of an adaptive teacher count as a fall, so that its guard changes."""
+    monkeypatch.setattr(adaptive, "_FALL_PP", -200.0)
+
+
+@pytest.mark.usefixtures("falling")
 @pytest.mark.parametrize("stage_", STAGES.values(), ids=STAGES.keys())
 def test_a_resumed_stage_equals_an_uninterrupted_one_to_the_last_bit(
     tmp_path: Path, stage_: specs.Stage
@@ -97,18 +105,26 @@ def test_a_resumed_stage_equals_an_uninterrupted_one_to_the_last_bit(
     assert [epoch.terms for epoch in again.epochs] == [epoch.terms for epoch in record.epochs]
 
 
-@pytest.mark.parametrize("probability", [0.0, 0.5])
+@pytest.mark.parametrize(
+    ("probability", "augment", "same_view"),
+    [(0.0, "none", True), (0.0, "shift", False), (0.5, "none", False)],
+)
 def test_ccd_sees_two_views_of_the_same_images(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, probability: float
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    probability: float,
+    augment: str,
+    *,
+    same_view: bool,
 ) -> None:
     calls = spy(monkeypatch, CCD, "forward")
-    data = specs.Data(source="toys", augment="none", batch_size=16)
+    data = specs.Data(source="toys", augment=augment, batch_size=16)
     fit(tmp_path, stage("ccd", {"probability": probability}), model(0), model(1), data=data)
     for (student, teacher, _, _), _ in calls:
         for said in (student, teacher):
             assert said.logits_nk.shape == said.others[0].logits_nk.shape == (16, 3)
         alike = torch.allclose(teacher.logits_nk, teacher.others[0].logits_nk, atol=1e-5)
-        assert alike == (probability == 0)
+        assert alike == same_view
 
 
 def test_boundary_shows_both_networks_images_that_the_batch_does_not_hold(
