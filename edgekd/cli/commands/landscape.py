@@ -31,9 +31,9 @@ def command(
             "equal shapes]",
         ),
     ] = None,
-    plane: Annotated[
-        bool, typer.Option(" /--no-plane", help="Leave the plane out: points squared losses.")
-    ] = True,
+    no_plane: Annotated[
+        bool, typer.Option("--no-plane", help="Leave the plane out: points squared losses.")
+    ] = False,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
     image_size: ImageSize = None,
     seed: Seed = 0,
@@ -41,7 +41,8 @@ def command(
 ) -> None:
     """Look how flat the loss is around checkpoints.
 
-    And on the way between them: cross-entropy on the same training images for all.
+    The loss is cross-entropy on the same training images for all. It is also followed on the
+    straight way between checkpoints.
 
     Example: edgekd landscape runs/digits/1/checkpoints/recalibrated
     runs/digits/1/checkpoints/deep --data digits --out landscape
@@ -53,7 +54,7 @@ def command(
         checkpoints,
         data,
         out,
-        settings=landscape.Settings(points, reach, images, seed, plane, device, image_size),
+        settings=landscape.Settings(points, reach, images, seed, not no_plane, device, image_size),
         pairs=None if not path else [_pair(text) for text in path],
         progress=console.progress(),
     )
