@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from edgekd.core import files, records, run_folder, specs, statistics
+from edgekd.core import checking, files, records, run_folder, specs, statistics
 from edgekd.core.run_folder import REFERENCE, Run
 from edgekd.evaluate import ladder
 from edgekd.gate import rules
@@ -235,7 +235,7 @@ def write_measurement(folder: Path, exported: Mapping[str, Step]) -> None:
 
 
 def _write_recipe(folder: Path, gate: Mapping[str, object]) -> None:
-    recipe = specs.checked(
+    recipe = checking.checked(
         specs.Recipe,
         {
             "description": "made by hand",

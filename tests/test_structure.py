@@ -34,7 +34,7 @@ HEAVY = ("torch", "torchvision", "onnx", "onnxruntime", "sklearn", "PIL", "scipy
 TRAINING = ("torch", "torchvision", "sklearn", "PIL", "timm", "accelerate", "torch_pruning")
 # What works in a base installation, which has none of the packages above.
 BASE = ("agent", "core", "remote", "gate", "report", "profile", "evaluate", "cli", "data")
-NEEDS_TORCH = {"edgekd.data.augment"}
+NEEDS_TORCH = {"edgekd.data.augment", "edgekd.data.strong"}
 
 PICKLE = {"edgekd.data.unpickle": {"Unpickler", "UnpicklingError"}}
 # Whatever runs what it reads, uses the network, or is not under a permissive licence.

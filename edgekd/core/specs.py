@@ -7,15 +7,15 @@ LEFT. Times are in epochs, learning rates without unit, margins in percentage po
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, model_validator
+from pydantic import Field, JsonValue, model_validator
 
-from edgekd.core import catalogue, setting
-from edgekd.core.errors import UsageError, did_you_mean
+from edgekd.core import catalogue, recipe_files
+from edgekd.core.checking import Spec, checked
+from edgekd.core.errors import UsageError
 
 _FEWEST_SAMPLES = 29  # for an upper bound on the 90th percentile at 95 %
-_SOURCES_WITH_PATHS = ("cifar10", "cifar100", "folder", "pack")
 
 Ratio = Annotated[float, Field(gt=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
@@ -24,21 +24,12 @@ Count = Annotated[int, Field(ge=1)]
 Bits = Literal[1, 2, 4, 8, 32]
 
 
-S = TypeVar("S", bound="Spec")
-
-
-class Spec(BaseModel):
-    """A part of a recipe."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
 class MethodUse(Spec):
     """One distillation method in a stage."""
 
     name: str
     weight: NotNegative = 1.0  # factor on the sum of the method's terms
-    options: dict[str, JsonValue] = {}  # the method's own arguments
+    options: dict[str, JsonValue] = Field(default={})  # the method's own arguments
 
 
 class Prune(Spec):
@@ -81,7 +72,6 @@ class Stage(Spec):
     ema: Annotated[float, Field(gt=0, lt=1)] | None = None  # decay per step of the averaged weights
     batch_norm: Literal["train", "frozen"] = "train"  # frozen: the stored statistics are used
 
-
     @model_validator(mode="after")
     def _no_labels_means_none(self) -> "Stage":
         if not self.labels and self.ce > 0:
@@ -99,6 +89,16 @@ class Teacher(Spec):
     std: tuple[float, ...] | None = None
     expected_top1_percent: Annotated[float, Field(gt=0, le=100)] | None = None  # of its makers
     train: Stage | None = None  # train it, or adapt it to the data, before it teaches
+
+    @model_validator(mode="after")
+    def _trains_alone(self) -> "Teacher":
+        train = self.train
+        if train is not None and (train.prune or train.learner != "student" or train.methods):
+            raise ValueError(
+                "[teacher.train] has nobody to learn from and nothing to cut: leave methods, "
+                "learner and prune out, and give ce and epochs"
+            )
+        return self
 
 
 class Quantize(Spec):
@@ -248,12 +248,13 @@ def load(name: str, overrides: Sequence[str] = ()) -> Recipe:
     Raises:
         UsageError: unknown recipe, unknown key, wrong type or value; every fault is listed.
     """
-    tree = catalogue.read("recipes", name)
-    if name.endswith(".toml"):
-        _anchor_paths(tree, Path(name).parent)
-    for override in overrides:
-        setting.apply(tree, override)
-    return parse(tree, name)
+    found = recipe_files.tree(name, overrides)
+    if "teacher" not in found and "stages" in found:
+        raise UsageError(
+            f"recipe '{name}' has stages alone, for `edgekd finetune STUDENT --teacher TEACHER "
+            f"--recipe {name}`; a run needs [teacher] and [data], too"
+        )
+    return parse(found, name)
 
 
 def gate_of(path: Path) -> Gate:
@@ -281,67 +282,3 @@ def parse(tree: dict[str, Any], name: str) -> Recipe:
         UsageError: unknown key, wrong type or value; every fault is listed.
     """
     return checked(Recipe, tree, f"recipe '{name}'")
-
-
-def checked(kind: type[S], tree: Any, name: str) -> S:
-    """Check a tree of values against a spec.
-
-    Raises:
-        UsageError: unknown key, wrong type or value; every fault is listed.
-    """
-    try:
-        return kind.model_validate(tree)
-    except ValidationError as error:
-        faults = "\n".join(f"  {line}" for line in _explain(error, kind))
-        raise UsageError(f"{name} cannot be used:\n{faults}") from error
-
-
-def _anchor_paths(tree: dict[str, Any], folder: Path) -> None:
-    """Make the paths of weights and images relative to the recipe's folder."""
-    for part in ("teacher", "student"):
-        section = tree.get(part)
-        if isinstance(section, dict) and isinstance(section.get("weights"), str):
-            section["weights"] = str(folder / section["weights"])
-    data = tree.get("data")
-    if isinstance(data, dict) and isinstance(data.get("source"), str):
-        kind, colon, place = data["source"].partition(":")
-        if colon and kind in _SOURCES_WITH_PATHS:
-            data["source"] = f"{kind}:{folder / place}"
-
-
-def _explain(error: ValidationError, kind: type[Spec]) -> list[str]:
-    lines = []
-    for fault in error.errors():
-        place = ".".join(str(step) for step in fault["loc"])
-        if fault["type"] == "extra_forbidden":
-            known = _keys_at(kind, fault["loc"][:-1])
-            hint = did_you_mean(str(fault["loc"][-1]), known).replace("There are:", "It takes:")
-            lines.append(f"{place}: unknown key.{hint}")
-        elif fault["type"] == "missing":
-            lines.append(f"{place}: missing")
-        else:
-            message = fault["msg"].removeprefix("Value error, ")
-            shown = "" if isinstance(fault["input"], dict) else f", found {fault['input']!r}"
-            lines.append(f"{place}: {message}{shown}" if place else message)
-    return lines
-
-
-def _keys_at(kind: type[Spec], place: tuple[int | str, ...]) -> list[str]:
-    """Return the keys that a spec takes at ``place``."""
-    schema = kind.model_json_schema()
-    node: dict[str, Any] = schema
-    for step in place:
-        node = _resolve(node, schema)
-        node = node["items"] if isinstance(step, int) else node["properties"][step]
-    return list(_resolve(node, schema).get("properties", {}))
-
-
-def _resolve(node: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
-    """Follow a reference, also through "this or nothing"."""
-    for choice in node.get("anyOf", [node]):
-        if "$ref" in choice:
-            found: dict[str, Any] = schema["$defs"][choice["$ref"].rpartition("/")[2]]
-            return found
-        if "items" in choice:
-            return dict(choice)
-    return node

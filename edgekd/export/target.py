@@ -4,8 +4,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from edgekd.core import catalogue, specs
-from edgekd.core.specs import Count, Positive, Spec
+from edgekd.core import catalogue, checking
+from edgekd.core.checking import Spec
+from edgekd.core.specs import Count, Positive
 
 Engine = Literal["onnxruntime", "tensorrt"]
 
@@ -48,4 +49,4 @@ class Target(Spec):
         """
         stem = catalogue.locate("export", name).stem
         tree = {"name": stem, **catalogue.read("export", name)}
-        return specs.checked(cls, tree, f"export target '{name}'")
+        return checking.checked(cls, tree, f"export target '{name}'")

@@ -1,12 +1,41 @@
 """Which steps a recipe asks for; reads the recipe alone."""
 
 from edgekd.core.run_folder import CONTROL, REFERENCE
-from edgekd.core.specs import Recipe, Stage
+from edgekd.core.specs import Prune, Recipe, Stage
 
 
 def stage_names(stages: tuple[Stage, ...]) -> list[str]:
     """Name the stages: as the recipe says, else "stage-1", "stage-2" ..."""
     return [stage.name or f"stage-{number}" for number, stage in enumerate(stages, start=1)]
+
+
+def named(stages: tuple[Stage, ...]) -> dict[str, Stage]:
+    """Return the stages by their names."""
+    return dict(zip(stage_names(stages), stages, strict=True))
+
+
+def checkpoints(recipe: Recipe) -> list[str]:
+    """Name the checkpoints of a run but for the control arm's, in their order."""
+    names = ["teacher"]
+    names += _cut("", recipe.student.prune) if recipe.student.prune else ["initial"]
+    names += ["quantized"] if recipe.student.quantize else []
+    return names + _made_by(named(recipe.stages))
+
+
+def control_checkpoints(recipe: Recipe) -> list[str]:
+    """Name the checkpoints of the control arm, in their order."""
+    return _made_by(control_stages(recipe))
+
+
+def _made_by(stages: dict[str, Stage]) -> list[str]:
+    names = []
+    for name, stage in stages.items():
+        names += [*_cut(f"{name}-", stage.prune), name] if stage.prune else [name]
+    return names
+
+
+def _cut(prefix: str, prune: Prune) -> list[str]:
+    return [f"{prefix}pruned", *([f"{prefix}recalibrated"] if prune.recalibrate_images else [])]
 
 
 def control_stages(recipe: Recipe) -> dict[str, Stage]:
@@ -38,9 +67,10 @@ def steps(recipe: Recipe) -> list[str]:
         lines.append(f"recalibrated: BN statistics from {prune.recalibrate_images} images")
     else:
         lines.append(f"initial: {recipe.student.model or teacher.model}")
-    for name, stage in zip(stage_names(recipe.stages), recipe.stages, strict=True):
-        lines.append(f"{name}: {describe(stage)}")
-    for name, stage in control_stages(recipe).items():
+    if recipe.student.quantize is not None:
+        bits = recipe.student.quantize
+        lines.append(f"quantized: W{bits.weights}A{bits.activations}")
+    for name, stage in {**named(recipe.stages), **control_stages(recipe)}.items():
         lines.append(f"{name}: {describe(stage)}")
     lines += [f"export: {target}" for target in (REFERENCE, *recipe.export.targets)]
     lines += ["evaluate: every step, on the test images", f"profile: {recipe.profile.device}"]
@@ -52,4 +82,6 @@ def describe(stage: Stage) -> str:
     terms = [f"{stage.ce:g} CE"] if stage.ce else []
     terms += [f"{use.weight:g} {use.name}" for use in stage.methods]
     what = "the classifier" if stage.trainable == "classifier" else "all layers"
-    return f"{stage.epochs} epochs of {' + '.join(terms) or 'nothing'}, {what}"
+    cut = "" if stage.prune is None else f"{stage.prune.macs:.0%} of the MACs are left, then "
+    who = " of the teacher" if stage.learner == "teacher" else ""
+    return f"{cut}{stage.epochs} epochs of {' + '.join(terms) or 'nothing'}, {what}{who}"

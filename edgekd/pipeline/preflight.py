@@ -8,7 +8,7 @@ from edgekd.core.run_folder import REFERENCE, is_control
 from edgekd.distill.method import Method
 from edgekd.export.target import Target
 from edgekd.models import build
-from edgekd.pipeline.plan import stage_names
+from edgekd.pipeline import plan
 from edgekd.prune.channels import CRITERIA
 from edgekd.quantize.ranges import CALIBRATORS
 from edgekd.remote import devices
@@ -31,7 +31,7 @@ def check(recipe: specs.Recipe) -> None:
     _known(recipe.export.calibrator, "calibrator", plugins.names(CALIBRATORS))
     targets = [Target.read(name).name for name in recipe.export.targets]
     devices.find(recipe.profile.device)
-    _unique([*stage_names(recipe.stages), *targets])
+    _unique([REFERENCE, *plan.checkpoints(recipe), *targets])
     _rules_are_about(recipe.gate, targets)
 
 
@@ -52,7 +52,7 @@ def check_stages(recipe: specs.Recipe) -> None:
         for use in stage.methods:
             # mypy: an abstract class is what create() looks for, not what it returns.
             plugins.create(METHODS, use.name, Method, dict(use.options))  # type: ignore[type-abstract]
-    _unique(stage_names(recipe.stages))
+    _unique(plan.checkpoints(recipe))
 
 
 def _known(name: str, noun: str, names: list[str]) -> None:
@@ -61,9 +61,8 @@ def _known(name: str, noun: str, names: list[str]) -> None:
 
 
 def _unique(steps: list[str]) -> None:
-    names = ["teacher", "initial", "pruned", "recalibrated", REFERENCE, *steps]
-    for name in names:
-        if names.count(name) > 1:
+    for name in steps:
+        if steps.count(name) > 1:
             raise UsageError(f"'{name}' names two steps of the run: give the stage another name")
         if is_control(name):
             raise UsageError(

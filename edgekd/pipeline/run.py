@@ -8,10 +8,10 @@ from edgekd.core.errors import UsageError
 from edgekd.core.progress import Progress
 from edgekd.core.run_folder import REFERENCE, Run
 from edgekd.core.specs import Recipe
-from edgekd.pipeline import artifacts, control, judge, preflight, student, teacher, train
+from edgekd.pipeline import artifacts, control, judge, plan, preflight, stages, student, teacher
 from edgekd.pipeline import job as jobs
 from edgekd.pipeline.job import Job
-from edgekd.pipeline.plan import control_stages, stage_names
+from edgekd.pipeline.plan import named
 
 
 def run(
@@ -42,7 +42,7 @@ def run(
         model = teacher.make(job)
         artifacts.export_reference(job, model)  # what cannot be exported fails before training
         first = student.make(job, model)
-        final = train.run_stages(job, first, model)
+        final = stages.run(job, named(recipe.stages), first, model)
         control.run_stages(job, first)
         artifacts.export_student(job, final)
         judge.evaluate_all(job)
@@ -53,10 +53,7 @@ def run(
 
 def forget_others(job: Job) -> None:
     """Remove what an earlier recipe left in the folder and this one does not ask for."""
-    student = job.recipe.student
-    first = ["pruned", "recalibrated"] if student.prune is not None else ["initial"]
-    trained = {*stage_names(job.recipe.stages), *control_stages(job.recipe)}
-    checkpoints = {"teacher", *first, *trained}
+    checkpoints = {*plan.checkpoints(job.recipe), *plan.control_checkpoints(job.recipe)}
     artifacts = {REFERENCE, *(Path(name).stem for name in job.recipe.export.targets)}
     wanted = {"checkpoints": checkpoints, "artifacts": artifacts}
     wanted["accuracy"] = checkpoints | artifacts

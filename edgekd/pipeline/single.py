@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edgekd.core import records, run_folder, specs
+from edgekd.core import recipe_files, records, specs
 from edgekd.core.errors import UsageError
 from edgekd.core.progress import Progress
 from edgekd.data import sources
@@ -14,9 +14,9 @@ from edgekd.data.sources import Splits
 from edgekd.export.target import Target
 from edgekd.models import checkpoint
 from edgekd.models.checkpoint import Model
-from edgekd.pipeline import artifacts, preflight, student, teacher, train
+from edgekd.pipeline import artifacts, cuts, preflight, quantized, stages, student, teacher
 from edgekd.pipeline import job as jobs
-from edgekd.pipeline.plan import stage_names
+from edgekd.pipeline.plan import named
 
 
 @dataclass(frozen=True)
@@ -60,10 +60,20 @@ def prune(
     splits = _load(source, arguments, seed) if source else None
     model = arguments.open(splits)
     training = specs.Training(seed=seed)
-    student.cut(model, spec, splits, training, out)
+    cuts.prune(model, spec, splits, training, out)
     if splits is not None and spec.recalibrate_images:
         pruned = checkpoint.load(out)
-        student.recalibrate(pruned, spec.recalibrate_images, splits, training, out)
+        cuts.recalibrate(pruned, spec.recalibrate_images, splits, training, out)
+    return checkpoint.load(out).record
+
+
+def quantise(
+    arguments: ModelArguments, spec: specs.Quantize, source: str | None, out: Path, *, seed: int
+) -> records.Checkpoint:
+    """Quantise a model into a new checkpoint folder; activations need images."""
+    _must_be_free(out)
+    splits = _load(source, arguments, seed) if source else None
+    quantized.quantise(arguments.open(splits), spec, splits, specs.Training(seed=seed), out)
     return checkpoint.load(out).record
 
 
@@ -82,20 +92,21 @@ def finetune(
     for override in overrides:
         if override.startswith(("teacher.", "student.", "data.source", "data.image_size")):
             raise UsageError(f"--set {override}: say it with the command's own arguments")
-    written = specs.load(recipe, overrides)
-    if not written.stages:
+    tree = recipe_files.tree(recipe, overrides)
+    if not tree.get("stages"):
         raise UsageError(f"recipe '{recipe}' has no [[stages]], so there is nothing to do")
-    size = student_arguments.image_size or written.data.image_size
-    tree = written.model_dump(mode="json")
-    tree["data"] |= {"source": source, "image_size": size}
+    tree["data"] = {**tree.get("data", {}), "source": source}
+    if student_arguments.image_size is not None:
+        tree["data"]["image_size"] = student_arguments.image_size
     tree["teacher"] = teacher_arguments.as_spec() | {"classes": teacher_arguments.classes}
     tree["student"] = student_arguments.as_spec()
     mine = specs.parse(tree, recipe)
     preflight.check_stages(mine)
     with jobs.start(mine, out, recipe, resume=resume, progress=progress) as job:
         model = teacher.make(job)
-        train.run_stages(job, student.make(job, model), model)
-        last = run_folder.checkpoint(out, stage_names(mine.stages)[-1])
+        result = stages.run(job, named(mine.stages), student.make(job, model), model)
+        assert result.folder is not None
+        last = result.folder
         if job.workers.main:
             for file in last.iterdir():
                 shutil.copyfile(file, out / file.name)

@@ -1,9 +1,6 @@
-"""Stages of training as steps: fit, keep the best weights, write checkpoint and history."""
+"""A stage of training as a step: fit, keep the best weights, write checkpoint and history."""
 
-import logging
-import math
 import shutil
-from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -12,26 +9,6 @@ from edgekd.distill import trainer
 from edgekd.models import checkpoint
 from edgekd.models.checkpoint import Model
 from edgekd.pipeline.job import Job
-from edgekd.pipeline.plan import stage_names
-
-log = logging.getLogger(__name__)
-
-
-def run_stages(job: Job, student: Model, teacher: Model) -> Model:
-    """Do every stage of the recipe, one after the other, and return the last one's student."""
-    for name, stage in zip(stage_names(job.recipe.stages), job.recipe.stages, strict=True):
-        depends = {
-            "stage": stage.model_dump(mode="json"),
-            "student": student.record.identity(),
-            "teacher": teacher.record.identity(),
-            **depends_on(job),
-        }
-        work = partial(fit_and_save, job, student, teacher, stage, name)
-        job.do(name, outputs(job, name), depends, work, together=True)
-        student = checkpoint.load(run_folder.checkpoint(job.folder, name))
-    if job.workers.main:
-        _say_if_outgrown(student.record, teacher.record, len(job.splits.validation))
-    return student
 
 
 def fit_and_save(
@@ -57,16 +34,16 @@ def fit_and_save(
     if not job.workers.main:
         return
     parents = [model.record.weights_sha256 for model in (student, teacher) if model is not None]
-    best = training.epochs[training.best_epoch - 1] if training.best_epoch else None
+    top1_percent = student.record.validation_top1_percent
+    if training.best_epoch:
+        top1_percent = training.epochs[training.best_epoch - 1].validation_top1_percent
     record = student.record.model_copy(
         update={
             "stage": stands_for,
             "provenance": provenance.stamp("torch", seed=job.recipe.training.seed),
             "parents": tuple(parents),
             "data": job.splits.identity(),
-            "validation_top1_percent": best.validation_top1_percent
-            if best
-            else student.record.validation_top1_percent,
+            "validation_top1_percent": top1_percent,
         }
     )
     folder = run_folder.checkpoint(job.folder, name)
@@ -96,17 +73,3 @@ def fingerprint(path: Path | None) -> str | None:
 
 def _scratch(job: Job, name: str) -> Path:
     return job.folder / "unfinished" / name
-
-
-def _say_if_outgrown(student: records.Checkpoint, teacher: records.Checkpoint, images: int) -> None:
-    """Warn if the student knows more than its teacher: then the teacher held it back."""
-    pair = (student.validation_top1_percent, teacher.validation_top1_percent)
-    if pair[0] is None or pair[1] is None:
-        return
-    noise_pp = 300 * math.sqrt(0.25 / images)  # three standard errors at most
-    if pair[0] > pair[1] + noise_pp:
-        log.warning(
-            "the student has outgrown its teacher (%.1f %% against %.1f %% of the validation "
-            "images): adapt the teacher to these images first, with [teacher.train]",
-            *pair,
-        )

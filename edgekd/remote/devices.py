@@ -2,10 +2,10 @@
 
 from typing import Literal
 
-from edgekd.core import catalogue, specs
+from edgekd.core import catalogue, checking
 
 
-class Device(specs.Spec):
+class Device(checking.Spec):
     """A place where models run."""
 
     description: str
@@ -19,4 +19,4 @@ def find(name: str) -> Device:
     Raises:
         UsageError: there is no such device, or its file has unknown keys or values.
     """
-    return specs.checked(Device, catalogue.read("profiles", name), f"device '{name}'")
+    return checking.checked(Device, catalogue.read("profiles", name), f"device '{name}'")

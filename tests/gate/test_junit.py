@@ -3,7 +3,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from edgekd.core import run_folder, specs
+from edgekd.core import checking, run_folder, specs
 from edgekd.core.records import State, Verdict
 from edgekd.gate import rules
 from edgekd.gate.junit import junit
@@ -13,7 +13,7 @@ from tests import builders
 @pytest.fixture
 def verdict(tmp_path: Path) -> Verdict:
     run = run_folder.read(builders.make_run(tmp_path))
-    gate = specs.checked(specs.Gate, {"top1_drop_pp": {"margin": 2}}, "gate")
+    gate = checking.checked(specs.Gate, {"top1_drop_pp": {"margin": 2}}, "gate")
     return rules.judge(gate, run)
 
 

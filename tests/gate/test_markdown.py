@@ -1,6 +1,6 @@
 from pathlib import Path
 
-from edgekd.core import run_folder, specs
+from edgekd.core import checking, run_folder, specs
 from edgekd.core.records import Verdict
 from edgekd.gate import rules
 from edgekd.gate.markdown import markdown
@@ -12,7 +12,7 @@ def verdict(folder: Path, name: str = "onnx-int8") -> Verdict:
     step = Step(lost=12, gained=8, bytes=850_000)
     run = run_folder.read(builders.make_run(folder, artifacts={name: step}))
     gate = {"top1_drop_pp": {"margin": 2}, "size_ratio": {"limit": 0.2, "informative": True}}
-    return rules.judge(specs.checked(specs.Gate, gate, "gate"), run)
+    return rules.judge(checking.checked(specs.Gate, gate, "gate"), run)
 
 
 def test_each_finding_is_a_row_and_what_did_not_pass_is_explained(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgekd.core import files, records, run_folder, specs
+from edgekd.core import checking, files, records, run_folder, specs
 from edgekd.core.errors import RecordError, UsageError
 from edgekd.core.records import Accuracy, Artifact, Checkpoint, Interval, Measurement, Verdict
 from edgekd.core.run_folder import REFERENCE
@@ -18,7 +18,7 @@ from tests.builders import Step
 
 
 def judged(run: Path, **gate: Any) -> Verdict:
-    return rules.judge(specs.checked(specs.Gate, gate, "gate"), run_folder.read(run))
+    return rules.judge(checking.checked(specs.Gate, gate, "gate"), run_folder.read(run))
 
 
 def with_int8(folder: Path, **arguments: Any) -> Path:

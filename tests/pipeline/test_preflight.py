@@ -5,7 +5,7 @@ import pytest
 from edgekd.core import specs
 from edgekd.core.errors import UsageError
 from edgekd.pipeline import preflight
-from edgekd.pipeline.plan import control_stages, stage_names, steps
+from edgekd.pipeline.plan import control_checkpoints, control_stages, stage_names, steps
 
 
 @pytest.mark.parametrize(
@@ -60,6 +60,14 @@ def test_the_control_arm_has_the_same_stages_without_a_teacher() -> None:
 def test_without_control_there_is_no_arm() -> None:
     assert control_stages(specs.load("digits")) == {}
     assert not any(line.startswith("control") for line in steps(specs.load("digits")))
+
+
+def test_the_control_arm_is_cut_where_the_student_is() -> None:
+    recipe = specs.load("digits", ["control=true", "stages.0.prune={macs=0.5}"])
+    assert control_checkpoints(recipe) == [
+        "control-classifier-pruned", "control-classifier-recalibrated", "control-classifier",
+        "control",
+    ]  # fmt: skip
 
 
 def test_the_plan_shows_the_control_arm() -> None:

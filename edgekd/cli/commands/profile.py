@@ -30,11 +30,11 @@ def command(
 
     Example: edgekd profile student.onnx --against teacher.onnx --out profile
     """
-    from edgekd.core import specs
+    from edgekd.core import checking, specs
     from edgekd.pipeline import measure
 
     wanted = {"device": device, "batch": batch, "threads": threads, "blocks": blocks, "runs": runs}
-    spec = specs.checked(specs.Profile, wanted, "profile")
+    spec = checking.checked(specs.Profile, wanted, "profile")
     record = measure.profile(model, against, spec, out, progress=console.progress())
     if json:
         console.result(record.model_dump(mode="json"))

@@ -7,7 +7,7 @@ import typer
 
 from edgekd.cli import console
 from edgekd.cli.options import Classes, ImageSize, Json, Mean, Seed, Std, Weights, channels
-from edgekd.core import extras
+from edgekd.core import checking, extras
 
 NAME = "prune"
 
@@ -42,7 +42,7 @@ def command(
     from edgekd.core import specs
     from edgekd.pipeline import single  # torch: only now
 
-    spec = specs.checked(
+    spec = checking.checked(
         specs.Prune,
         {
             "macs": macs,

@@ -7,7 +7,7 @@ import typer
 
 from edgekd.cli import console
 from edgekd.cli.options import Classes, ImageSize, Json, Mean, Seed, Std, Weights, channels
-from edgekd.core import extras
+from edgekd.core import checking, extras
 
 NAME = "quantize"
 
@@ -49,7 +49,7 @@ def command(
     from edgekd.quantize import qat
 
     weight_bits, activation_bits = qat.parse_bits(bits)
-    spec = specs.checked(
+    spec = checking.checked(
         specs.Quantize,
         {
             "weights": weight_bits,
