@@ -18,7 +18,8 @@ SECTIONS = {
     "Teacher": "[teacher]",
     "Data": "[data]",
     "Student": "[student]",
-    "Prune": "[student.prune]",
+    "Prune": "[student.prune], and prune = {...} in a stage",
+    "Quantize": "[student.quantize]",
     "Stage": "[[stages]], and [teacher.train]",
     "MethodUse": "methods = [{...}] in a stage",
     "Training": "[training]",
@@ -44,6 +45,9 @@ WORDS = {
     "tuple[str, ...] | None": "list of strings",
     "tuple[float, ...] | None": "list of numbers",
     "dict[str, JsonValue]": "table",
+    "Bits": "1, 2, 4, 8, 32",
+    "Bits | None": "1, 2, 4, 8, 32",
+    "Augment": '"none", "auto", "shift", "crop-flip", "resized-crop"',
 }
 
 
@@ -89,6 +93,8 @@ def _row(key: str, field: ast.AnnAssign, comment: str) -> str:
     default = {"None": "", "()": "[]"}.get(default, default)
     if default.endswith("()"):
         default = ""
+    if default.startswith("Field("):
+        default = "{}"
     return f"| `{key}` | {_word(kind)} | {_code(default)} | {comment.replace('|', chr(92) + '|')} |"
 
 

@@ -7,6 +7,8 @@ from types import ModuleType
 
 import pytest
 
+from edgekd.core import plugins
+
 ROOT = Path(__file__).parents[1]
 
 
@@ -36,3 +38,14 @@ def test_links_inside_the_project_lead_somewhere(page: Path) -> None:
     links = re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text())
     missing = [link for link in links if "://" not in link and not (page.parent / link).exists()]
     assert missing == []
+
+
+def test_the_page_about_methods_lists_each_with_its_names_and_evidence() -> None:
+    rows = {}
+    for line in (ROOT / "docs" / "methods.md").read_text().splitlines():
+        cells = [cell.strip().replace("`", "") for cell in line.strip("|").split("|")]
+        if len(cells) == 6:  # noqa: PLR2004  the table of methods
+            rows[cells[0]] = (cells[1], cells[4])
+    for found in plugins.summaries("edgekd.distill.methods"):
+        also = ", ".join(found.constants.get("ALIASES", ()))
+        assert rows[found.name] == (also, found.constants["EVIDENCE"])

@@ -22,6 +22,7 @@ Positive = Annotated[float, Field(gt=0)]
 NotNegative = Annotated[float, Field(ge=0)]
 Count = Annotated[int, Field(ge=1)]
 Bits = Literal[1, 2, 4, 8, 32]
+Augment = Literal["none", "auto", "shift", "crop-flip", "resized-crop"]
 
 
 class MethodUse(Spec):
@@ -58,7 +59,7 @@ class Stage(Spec):
     ce: NotNegative = 1.0  # weight of the cross-entropy with the labels
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
     labels: bool = True  # false: none is read, and agreement with the teacher chooses the epoch
-    balance: Literal["none", "gradient-norm", "loss-rate"] = "none"  # how weights are understood
+    balance: Literal["none", "gradient-norm", "loss-rate"] = "none"  # what the weights mean
     teacher: Literal["online", "cached", "adaptive"] = "online"  # cached: FP16 logits, taken once
     views: Count = 8  # cached: how many augmented views of each image are kept
     teacher_rate: NotNegative = 0.1  # adaptive: the teacher's learning rate, as a share
@@ -141,7 +142,7 @@ class Data(Spec):
 
     source: str  # "digits", "cifar10:DIR", "folder:DIR", "pack:FILE.npz", "package.module:build"
     image_size: Count | None = None  # pixels; None: as they are (folder: 224)
-    augment: Literal["none", "shift", "crop-flip", "resized-crop"] = "none"
+    augment: Augment = "none"  # auto: shift grey images, crop-flip below 64 pixels, resized-crop
     batch_size: Count = 128
     validation_ratio: Annotated[float, Field(gt=0, lt=1)] = 0.1  # cut from the training images
     train_images: Count | None = None  # use only so many, drawn class by class

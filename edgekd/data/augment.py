@@ -23,6 +23,7 @@ _KINDS = ("none", *_PADDING, "resized-crop")
 _AREA = (0.08, 1.0)
 _ASPECT = (3 / 4, 4 / 3)
 _ATTEMPTS = 10
+_LARGE = 64  # pixels; below, a crop of a tenth of the area shows nothing
 
 
 def normalise(
@@ -59,6 +60,19 @@ def normalise(
     images_nchw = images.to(torch.float32, memory_format=layout)
     scale_c, shift_c = 1 / (_BRIGHTEST * std_c), -mean_c / std_c
     return images_nchw.mul_(scale_c.view(1, -1, 1, 1)).add_(shift_c.view(1, -1, 1, 1))
+
+
+def choose(kind: str, shape: tuple[int, int, int]) -> str:
+    """Return what "auto" means for images of H, W, C pixels; any other kind as it is.
+
+    Grey images are mostly of characters and parts, which have a handedness: they are not flipped.
+    """
+    if kind != "auto":
+        return kind
+    height, width, channels = shape
+    if channels == 1:
+        return "shift"
+    return "crop-flip" if min(height, width) < _LARGE else "resized-crop"
 
 
 class Augment:

@@ -12,7 +12,7 @@ from torch import Tensor
 from edgekd.core import specs
 from edgekd.core.errors import DataError
 from edgekd.core.records import Normalisation
-from edgekd.data.augment import Augment, normalise
+from edgekd.data.augment import Augment, choose, normalise
 from edgekd.data.sources import ImageSet
 from edgekd.data.strong import Strong
 from edgekd.distill.processes import Processes
@@ -83,7 +83,8 @@ class Batches:
         self._device = processes.device
         self._share = processes.share(data.batch_size)
         self._labels = labels
-        self._augment = Augment(data.augment, len(images), seed, normalisation=normalisation)
+        kind = choose(data.augment, images.shape)
+        self._augment = Augment(kind, len(images), seed, normalisation=normalisation)
         self._strong = None if second_view is None else Strong(second_view, len(images), seed)
 
     def epoch(self, epoch: int, view: int) -> Iterator[Batch]:

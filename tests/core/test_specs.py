@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from edgekd.core import catalogue, specs
+from edgekd.core import catalogue, recipe_files, specs
 from edgekd.core.errors import UsageError
 
 
@@ -23,7 +23,22 @@ def faults(changes: dict[str, Any]) -> list[str]:
 
 @pytest.mark.parametrize("name", catalogue.names("recipes"))
 def test_every_built_in_recipe_can_be_used(name: str) -> None:
-    assert specs.load(name).description
+    found = recipe_files.tree(name)
+    # Recipes of stages alone take teacher and images from `edgekd finetune`.
+    found.setdefault("teacher", {"model": "cifar_resnet20", "weights": "teacher.safetensors"})
+    found["data"].setdefault("source", "digits")
+    found["gate"] = {"size_ratio": {"limit": 1}}
+    assert specs.parse(found, name).description
+
+
+def test_a_recipe_of_stages_alone_says_what_it_is_for() -> None:
+    with pytest.raises(UsageError, match="`edgekd finetune STUDENT --teacher TEACHER --recipe kd`"):
+        specs.load("kd")
+
+
+def test_a_recipe_of_stages_alone_runs_once_teacher_and_images_are_named() -> None:
+    said = ["teacher.model=cifar_resnet20", "teacher.weights=t.safetensors", "data.source=digits"]
+    assert specs.load("kd", said).teacher.model == "cifar_resnet20"
 
 
 def test_an_unknown_key_is_answered_with_its_place_and_a_near_one() -> None:
