@@ -44,7 +44,7 @@ def test_the_page_about_methods_lists_each_with_its_names_and_evidence() -> None
     rows = {}
     for line in (ROOT / "docs" / "methods.md").read_text().splitlines():
         cells = [cell.strip().replace("`", "") for cell in line.strip("|").split("|")]
-        if len(cells) == 6:  # noqa: PLR2004  the table of methods
+        if len(cells) == 6:
             rows[cells[0]] = (cells[1], cells[4])
     for found in plugins.summaries("edgekd.distill.methods"):
         also = ", ".join(found.constants.get("ALIASES", ()))

@@ -30,6 +30,7 @@ def check(recipe: specs.Recipe) -> None:
         _known(recipe.student.prune.criterion, "criterion", plugins.names(CRITERIA))
     _known(recipe.export.calibrator, "calibrator", plugins.names(CALIBRATORS))
     targets = [Target.read(name).name for name in recipe.export.targets]
+    _targets_take(recipe)
     devices.find(recipe.profile.device)
     _unique([REFERENCE, *plan.checkpoints(recipe), *targets])
     _rules_are_about(recipe.gate, targets)
@@ -71,6 +72,16 @@ def _unique(steps: list[str]) -> None:
             )
         if name.startswith(".") or "/" in name or "\\" in name:
             raise UsageError(f"'{name}' cannot name a step: it would be a path")
+
+
+def _targets_take(recipe: specs.Recipe) -> None:
+    bits = recipe.student.quantize
+    least = 8 if bits is None else min(bits.weights, bits.activations)
+    if least < 8 and recipe.export.targets:  # noqa: PLR2004  bits of a byte
+        raise UsageError(
+            f"no target takes a student of {least} bits, which is for study: set export.targets = "
+            "[], or quantise to 8 bits"
+        )
 
 
 def _control_makes_sense(recipe: specs.Recipe) -> None:

@@ -95,6 +95,8 @@ def finetune(
     tree = recipe_files.tree(recipe, overrides)
     if not tree.get("stages"):
         raise UsageError(f"recipe '{recipe}' has no [[stages]], so there is nothing to do")
+    if tree.get("control"):
+        raise UsageError("control = true compares two students on test images: use `edgekd run`")
     tree["data"] = {**tree.get("data", {}), "source": source}
     if student_arguments.image_size is not None:
         tree["data"]["image_size"] = student_arguments.image_size

@@ -1,7 +1,11 @@
 """A network of one's own, as ``--model tests.pipeline.nets:tiny`` finds it."""
 
+import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from edgekd.core import specs
+from edgekd.data import sources
 from edgekd.models.zoo.digits_resnet import Block
 
 
@@ -26,3 +30,14 @@ class Tiny(nn.Module):
 
 def tiny(classes: int) -> nn.Module:
     return Tiny(classes)
+
+
+def pair() -> tuple[list[tuple[NDArray[np.uint8], int]], ...]:
+    """Return training and test images of threes and eights alone."""
+    digits = sources.load(specs.Data(source="digits"), seed=0)
+    found = []
+    for images in (digits.train, digits.test):
+        rows = np.flatnonzero(np.isin(images.labels_n, (3, 8)))
+        pixels = images.batch(rows)[..., 0]
+        found.append([(x, int(y == 8)) for x, y in zip(pixels, images.labels_n[rows], strict=True)])
+    return tuple(found)

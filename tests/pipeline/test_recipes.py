@@ -12,6 +12,7 @@ from safetensors.torch import load_file, save_file
 from edgekd.core import catalogue, recipe_files, records, specs
 from edgekd.core.errors import EdgekdError, UsageError
 from edgekd.models import build
+from edgekd.pipeline import run as job
 from edgekd.pipeline import single
 from edgekd.pipeline.single import ModelArguments
 
@@ -99,7 +100,7 @@ def test_it_teaches_a_smaller_architecture(
 def test_a_method_that_cannot_serve_two_architectures_names_the_way_out(
     name: str, teacher: ModelArguments, tmp_path: Path
 ) -> None:
-    with pytest.raises(UsageError, match="must be one architecture.*Use method 'kd', or one that"):
+    with pytest.raises(UsageError, match=r"must be one architecture.*Use method 'kd', or one that"):
         finetune(name, TINY, teacher, tmp_path / "out")
 
 
@@ -165,3 +166,26 @@ def test_without_labels_none_is_read(
     assert record["epochs"][0]["validation_top1_percent"] is None
     assert 0 <= record["epochs"][0]["validation_agreement_percent"] <= 100
     shutil.rmtree(tmp_path / "with")
+
+
+@pytest.mark.slow
+def test_two_classes_leave_a_student_of_a_tenth_of_the_weights(tmp_path: Path) -> None:
+    recipe = specs.load(
+        "two-class",
+        [
+            "teacher.model=digits_resnet",
+            "teacher.train={epochs=15,learning_rate=0.05}",
+            "data.source=tests.pipeline.nets:pair",
+            "data.batch_size=32",
+            "stages.0.epochs=10",
+            "training.compile=off",
+            "export.targets=['onnx-fp32']",
+            "profile.blocks=6",
+            "profile.runs=5",
+        ],
+    )
+    run = job.run(recipe, tmp_path / "run", name="two-class")
+    student, teacher = run.checkpoints["taught"], run.checkpoints["teacher"]
+    assert student.classes == 2
+    assert 0.05 <= student.parameters / teacher.parameters <= 0.12
+    assert run.accuracies["taught"].top1_percent.value > 90
