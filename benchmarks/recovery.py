@@ -65,7 +65,7 @@ PARTS = {
         epochs=5,
         rates=(0.003, 0.01, 0.03),
         seeds=(0, 1, 2),
-        teacher_epochs=5,
+        teacher_epochs=3,
     ),
     "gpu": Part(
         students=(
