@@ -404,9 +404,9 @@ def markdown(content: dict[str, Any], part: Part) -> str:
         (
             f"CIFAR-10, JPEG q75 re-encoded, not comparable with published figures. {part.epochs} "
             f"epochs of {part.train_images or 'all'} training images, {len(part.seeds)} seeds, "
-            f"{content['test_images']} test images; {content['machine']}. Learning rates were chosen "
-            f"on the validation images from {', '.join(f'{rate:g}' for rate in part.rates)}, for each "
-            "arm. Intervals (95 %) are over images and seeds, paired with plain fine-tuning."
+            f"{content['test_images']} test images; {content['machine']}. Learning rates were "
+            f"chosen on the validation images from {', '.join(f'{r:g}' for r in part.rates)}, for "
+            "each arm. Intervals (95 %) are over images and seeds, paired with plain fine-tuning."
         ),
     ]
     for student, table in content["students"].items():

@@ -98,6 +98,7 @@ class Epoch(Part):
     learning_rate: float  # at its end
     terms: dict[str, float]  # mean of each loss term, weighted
     weights: dict[str, float] = {}  # by which each term was multiplied
+    losses: tuple[float, ...] = ()  # of each method, weighted, before that factor:
     factors: tuple[float, ...] = ()  # what the stage's balance made of each method's weight
     gradient_norms: dict[str, float]  # of each term at the classifier's input features' layer
     validation_top1_percent: float | None  # None: the stage reads no labels

@@ -25,6 +25,8 @@ from edgekd.distill.watch import gradients
 log = logging.getLogger(__name__)
 
 _BATCHES = 20
+_ROUNDING = 1e-6  # of the wanted pull; a student that equals its teacher has no other
+_MOST = 1e4  # a loss that is small at the start must not drown all others when it grows
 _SOFTNESS = 2.0  # the temperature of Dynamic Weight Average
 
 
@@ -50,33 +52,31 @@ def factors(
     if balance == "gradient-norm":
         return list(epochs[-1].factors)
     if balance == "loss-rate" and len(epochs) > 1:
-        return _by_rate([_losses(lesson, epoch) for epoch in epochs[-2:]])
+        return _by_rate([epoch.losses for epoch in epochs[-2:]])
     return [1.0] * len(lesson.uses)
 
 
 def _by_gradient(
     lesson: Lesson, point: str | None, batches: Iterable[Batch], step: Step
 ) -> list[float]:
-    """Measure; a method without any pull keeps its weight."""
+    """Measure on some batches, in evaluation mode."""
     sums: dict[str, float] = {}
     for batch in islice(batches, _BATCHES):
         for name, norm in gradients(lesson, point, batch, step, by_method=True).items():
             sums[name] = sums.get(name, 0.0) + norm
     pulls = [sums[str(number)] / use.weight for number, use in enumerate(lesson.uses)]
     wanted = sums["ce"] / lesson.stage.ce if lesson.stage.ce > 0 else pulls[0]
-    found = [wanted / pull if pull > 0 and wanted > 0 else 1.0 for pull in pulls]
+    found = [_factor(wanted, pull) for pull in pulls]
     for use, factor in zip(lesson.uses, found, strict=True):
         log.info("%s: weight %g times %.4g", use.name, use.weight, factor)
     return found
 
 
-def _losses(lesson: Lesson, epoch: records.Epoch) -> list[float]:
-    """Return each method's loss without factor."""
-    owners = lesson.owners
-    return [
-        sum(value for name, value in epoch.terms.items() if owners.get(name) == number) / factor
-        for number, factor in enumerate(epoch.factors)
-    ]
+def _factor(wanted: float, pull: float) -> float:
+    """Return what makes a pull as strong as it is wanted; of none but rounding, 1."""
+    if pull <= _ROUNDING * wanted or wanted <= 0:
+        return 1.0
+    return min(wanted / pull, _MOST)
 
 
 def _by_rate(losses: Sequence[Sequence[float]]) -> list[float]:

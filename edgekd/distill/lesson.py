@@ -208,6 +208,13 @@ class Lesson:
             weights[name] = self.uses[number].weight * self.factors[number]
         return weights
 
+    def losses(self, terms: Mapping[str, float]) -> tuple[float, ...]:
+        """Return each method's share of the terms, before the balance's factor."""
+        return tuple(
+            sum(value for name, value in terms.items() if self.owners.get(name) == number) / factor
+            for number, factor in enumerate(self.factors)
+        )
+
     def _teacher_terms(self, taught: Taught, student: Outputs, step: Step) -> dict[str, Tensor]:
         """Return the weighted terms that an adaptive teacher minimises."""
         found: dict[str, Tensor] = {}

@@ -136,13 +136,15 @@ def _epoch(
     right_percent = _validate(running)
     bar.advance(0, f"{note} validation {right_percent:.2f} %")
     labels = running.task.stage.labels
+    means = {term: float(value) / steps for term, value in sums.items()}
     early_norm, norm = lesson.shock.read(epoch * steps)
     after_nd = None if before_nd is None else _features(running)
     return records.Epoch(
         epoch=epoch + 1,
         learning_rate=rate,
-        terms={term: float(value) / steps for term, value in sums.items()},
+        terms=means,
         weights=lesson.weights(),
+        losses=lesson.losses(means),
         factors=tuple(lesson.factors),
         gradient_norms=norms,
         validation_top1_percent=right_percent if labels else None,

@@ -14,7 +14,7 @@ KD = "methods=[{name='kd',weight=0.5}]"
 STAGES = [
     f"{{name='first',epochs=1,learning_rate=0.01,{KD}}}",
     f"{{name='back',learner='teacher',epochs=1,learning_rate=0.01,{KD}}}",
-    f"{{name='last',epochs=1,learning_rate=0.01,prune={{macs=0.6,recalibrate_images=128}},{KD}}}",
+    f"{{name='last',epochs=1,learning_rate=0.01,prune={{macs=0.65,round_to=4,recalibrate_images=128}},{KD}}}",
 ]
 
 
