@@ -7,7 +7,7 @@ import typer
 
 from edgekd.cli import console
 from edgekd.cli.options import Classes, ImageSize, Json, Mean, Seed, Std, Weights, channels
-from edgekd.core import checking, extras
+from edgekd.core import extras
 
 NAME = "prune"
 
@@ -39,7 +39,7 @@ def command(
     --out pruned
     """
     extras.require("torch", "train", "to prune a model")
-    from edgekd.core import specs
+    from edgekd.core import checking, specs
     from edgekd.pipeline import single  # torch: only now
 
     spec = checking.checked(

@@ -7,7 +7,7 @@ import typer
 
 from edgekd.cli import console
 from edgekd.cli.options import Classes, ImageSize, Json, Mean, Seed, Std, Weights, channels
-from edgekd.core import checking, extras
+from edgekd.core import extras
 
 NAME = "quantize"
 
@@ -44,7 +44,7 @@ def command(
     Example: edgekd quantize pruned --bits W4A4 --data folder:flowers --out w4a4
     """
     extras.require("torch", "train", "to quantise a model")
-    from edgekd.core import specs
+    from edgekd.core import checking, specs
     from edgekd.pipeline import single  # torch: only now
     from edgekd.quantize import qat
 
