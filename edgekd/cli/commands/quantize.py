@@ -36,7 +36,7 @@ def command(
     seed: Seed = 0,
     json: Json = False,
 ) -> None:
-    """Let a network compute with few values, simulated, to train it further.
+    """Simulate quantisation, to train a network for it.
 
     For INT8 on a device `edgekd export --target onnx-int8` is enough. Under 8 bits a network is
     for study only: it can be trained and evaluated, not exported.
