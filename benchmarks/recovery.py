@@ -15,6 +15,7 @@ not run is printed as such. Writes benchmarks/results/recovery-PART.{json,md}.
 import argparse
 import json
 import math
+import shutil
 import time
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -28,6 +29,7 @@ import numpy as np
 import torch
 
 from edgekd.core import files, provenance, recipe_files, specs
+from edgekd.core.errors import UsageError
 from edgekd.data import sources
 from edgekd.data.sources import Splits
 from edgekd.distill import trainer
@@ -41,6 +43,7 @@ RESULTS = Path(__file__).parent / "results"
 RECALIBRATED = "recalibrated"  # no training at all
 PLAIN = "plain"
 CONFIDENT = 1.96  # standard errors
+_WITHIN = 0.05  # of an epoch
 
 
 @dataclass(frozen=True)
@@ -61,8 +64,8 @@ PARTS = {
     "cpu": Part(
         students=("resnet20 50 %", "resnet20 W4A4"),
         arms=CPU_ARMS,
-        train_images=10_000,
-        epochs=5,
+        train_images=6_400,
+        epochs=4,
         rates=(0.003, 0.01, 0.03),
         seeds=(0, 1, 2),
         teacher_epochs=3,
@@ -76,7 +79,7 @@ PARTS = {
             *CPU_ARMS,
             *("dkd", "at", "sp", "rkd", "feature-mse", "adaptive-teacher", "ccd", "triplet"),
             *("boundary", "smoothed-teacher", "entropy-weight", "cross-layer"),
-            *("attention-feature", "bilateral"),
+            *("attention-feature", "attention-crop", "bilateral", "hybrid"),
         ),
         train_images=None,
         epochs=30,
@@ -113,61 +116,70 @@ def main() -> None:
     deadline = time.monotonic() + 60 * arguments.minutes
     prepare(arguments, part)
     with ProcessPoolExecutor(arguments.jobs, mp_context=get_context("spawn")) as pool:
-        first = part.seeds[0]
-        for stage in (
-            lambda: (job(arguments.part, s, a, r, first, part.epochs) for s, a, r in grid(part)),
-            lambda: finals(arguments, part, equal_time=False),
-            lambda: finals(arguments, part, equal_time=True),
-        ):
-            todo = [found for found in stage() if not found.path(arguments.work).exists()]
-            futures = [pool.submit(run, found, arguments, deadline) for found in todo]
-            for number, future in enumerate(futures, start=1):
-                print(f"{number}/{len(futures)} {future.result()}", flush=True)
+        for student in part.students:
+            for stage in (trials, finals, finals_in_time):
+                todo = [
+                    found
+                    for found in stage(arguments, part, student)
+                    if not found.path(arguments.work).exists()
+                ]
+                futures = [pool.submit(run, found, arguments, deadline) for found in todo]
+                for number, future in enumerate(futures, start=1):
+                    print(f"{number}/{len(futures)} {future.result()}", flush=True)
     write(arguments, part)
 
 
-def job(part: str, student: str, arm: str, rate: float, seed: int, epochs: int) -> Job:
-    return Job(part, student, arm, rate, seed, epochs, judged=False)
-
-
-def grid(part: Part) -> Iterator[tuple[str, str, float]]:
-    for student in part.students:
-        for arm in arms_of(part, student):
-            yield from ((student, arm, rate) for rate in part.rates)
+def trials(arguments: argparse.Namespace, part: Part, student: str) -> Iterator[Job]:
+    """Yield the runs that choose the learning rates."""
+    for arm in arms_of(part, student):
+        for rate in part.rates:
+            yield Job(arguments.part, student, arm, rate, part.seeds[0], part.epochs, judged=False)
 
 
 def arms_of(part: Part, student: str) -> list[str]:
     """Return the arms that can serve a student: channel by channel needs one architecture."""
-    same = not student.endswith(("from resnet56", "narrow"))
-    return [arm for arm in part.arms if same or arm not in {"vft", "feature-mse"}]
+    return [arm for arm in part.arms if arm not in refused(part, student)]
+
+
+def refused(part: Part, student: str) -> dict[str, str]:
+    """Return the arms that cannot serve a student, and why."""
+    why = {"attention-crop": "needs 64 pixels", "hybrid": "cuts on its way"}
+    if student.endswith(("from resnet56", "narrow")):
+        why |= dict.fromkeys(("vft", "feature-mse", "attention-feature"), "needs one architecture")
+    return {arm: reason for arm, reason in why.items() if arm in part.arms}
 
 
 def best_rate(arguments: argparse.Namespace, part: Part, student: str, arm: str) -> float | None:
     """Return the learning rate that the validation images choose; None: not all were tried."""
     scores = {}
-    for rate in part.rates:
-        found = read(
-            job(arguments.part, student, arm, rate, part.seeds[0], part.epochs), arguments.work
-        )
-        if found is None:
-            return None
-        scores[rate] = found["validation_percent"]
+    for tried in trials(arguments, part, student):
+        if tried.arm == arm:
+            found = read(tried, arguments.work)
+            if found is None:
+                return None
+            scores[tried.rate] = found["validation_percent"]
     return max(scores, key=lambda rate: scores[rate])
 
 
-def finals(arguments: argparse.Namespace, part: Part, *, equal_time: bool) -> Iterator[Job]:
+def finals(
+    arguments: argparse.Namespace, part: Part, student: str, *, equal_time: bool = False
+) -> Iterator[Job]:
     """Yield the runs that read the test images."""
-    for student in part.students:
-        for arm in arms_of(part, student):
-            rate = best_rate(arguments, part, student, arm)
-            epochs = fitting(arguments, part, student, arm) if equal_time else part.epochs
-            if rate is not None and epochs is not None:
-                for seed in part.seeds:
-                    yield Job(arguments.part, student, arm, rate, seed, epochs, judged=True)
+    for arm in arms_of(part, student):
+        rate = best_rate(arguments, part, student, arm)
+        epochs = fitting(arguments, part, student, arm) if equal_time else part.epochs
+        if rate is not None and epochs is not None:
+            for seed in part.seeds:
+                yield Job(arguments.part, student, arm, rate, seed, epochs, judged=True)
+
+
+def finals_in_time(arguments: argparse.Namespace, part: Part, student: str) -> Iterator[Job]:
+    """Yield the same, with as many epochs as fit into the time of cross-entropy."""
+    return finals(arguments, part, student, equal_time=True)
 
 
 def fitting(arguments: argparse.Namespace, part: Part, student: str, arm: str) -> int | None:
-    """Return how many epochs of an arm take as long as all of cross-entropy's."""
+    """Return how many epochs of an arm fit into the time of cross-entropy's; None: too few."""
     seconds = {}
     for name in (PLAIN, arm):
         rate = best_rate(arguments, part, student, name)
@@ -183,7 +195,8 @@ def fitting(arguments: argparse.Namespace, part: Part, student: str, arm: str) -
         if None in runs:
             return None
         seconds[name] = float(np.median([found["seconds"] for found in runs if found]))
-    return max(1, round(part.epochs * seconds[PLAIN] / seconds[arm]))
+    epochs = math.floor(part.epochs * seconds[PLAIN] / seconds[arm] + _WITHIN)
+    return epochs if epochs >= len(recipe_files.tree(recipe_of(arm, student))["stages"]) else None
 
 
 def prepare(arguments: argparse.Namespace, part: Part) -> None:
@@ -243,25 +256,32 @@ def make_student(student: str, arguments: argparse.Namespace, splits: Splits, fo
     checkpoint.save(folder, module, record, surgery or model.surgery)
 
 
-def stages_of(arm: str, student: str, epochs: int, rate: float) -> list[specs.Stage]:
-    """Return a recipe's stages, whose epochs add up to the budget."""
+def recipe_of(arm: str, student: str) -> str:
+    """Return the name of an arm's recipe."""
     if arm == "vft":
-        arm = "vft-quantized" if " W" in student else "vft-pruned"
-    written = recipe_files.tree(arm)["stages"]
+        return "vft-quantized" if " W" in student else "vft-pruned"
+    return arm
+
+
+def stages_of(arm: str, student: str, epochs: int, rate: float) -> list[specs.Stage]:
+    """Return a recipe's stages, whose epochs add up to the budget: one each, the rest to the last.
+
+    The learning rate is that of the backbone, which a recipe may slow down.
+    """
+    written = recipe_files.tree(recipe_of(arm, student))["stages"]
     wanted = [stage["epochs"] for stage in written]
     given = [max(1, math.floor(epochs * share / sum(wanted))) for share in wanted]
-    given[-1] += epochs - sum(given)
-    if given[-1] < 1:
-        given = [0] * (len(given) - 1) + [epochs]
+    given[-1] = epochs - sum(given[:-1])
     stages = []
     for stage, count in zip(written, given, strict=True):
         changes: dict[str, Any] = {"epochs": count}
         if stage.get("trainable") != "classifier":
-            changes["learning_rate"] = rate
+            changes["learning_rate"] = rate / stage.get("backbone_rate", 1.0)
         if stage.get("teacher") == "cached":
-            changes["views"] = min(count, stage["views"]) or 1
+            # As many views as epochs would cost as much as a teacher that is asked at every step.
+            changes["views"] = max(1, min(count // 2, stage["views"]))
         stages.append(specs.Stage.model_validate(stage | changes))
-    return [stage for stage in stages if stage.epochs]
+    return stages
 
 
 def run(wanted: Job, arguments: argparse.Namespace, deadline: float) -> str:
@@ -271,24 +291,16 @@ def run(wanted: Job, arguments: argparse.Namespace, deadline: float) -> str:
     if time.monotonic() > deadline:
         return f"{wanted}: not run, the time is up"
     splits = load(arguments.data, part.train_images)
-    teacher = checkpoint.load(arguments.work / "teachers" / teacher_of(wanted.student))
-    student = checkpoint.load(folder_of(arguments.work, wanted.student))
-    training = specs.Training(device=arguments.device, seed=wanted.seed, compile=arguments.compile)
-    seconds = 0.0
     place = wanted.path(arguments.work)
-    for number, stage in enumerate(
-        stages_of(wanted.arm, wanted.student, wanted.epochs, wanted.rate)
-    ):
-        learner, peer = (teacher, student) if stage.learner == "teacher" else (student, teacher)
-        folder = place.with_suffix("") / str(number)
-        module, record = fit(
-            learner, peer if stage.methods else None, stage, splits, training, folder
-        )
-        seconds += record.cache_seconds + sum(epoch.train_seconds for epoch in record.epochs)
-        if stage.learner == "teacher":
-            teacher = replace(teacher, module=module)
-        else:
-            student = replace(student, module=module)
+    tried = replace(wanted, judged=False).path(arguments.work)
+    if wanted.judged and tried.exists():
+        seconds = json.loads(tried.read_text())["seconds"]
+        student = checkpoint.load(tried.with_suffix("") / "student")
+    else:
+        try:
+            student, seconds = train(wanted, arguments, splits)
+        except UsageError as error:
+            return f"{place.stem}: not run, {error}"
     right = correct(student, splits.validation, arguments.device)
     result = asdict(wanted) | {
         "seconds": seconds,
@@ -299,6 +311,37 @@ def run(wanted: Job, arguments: argparse.Namespace, deadline: float) -> str:
         result |= {"test_percent": 100 * float(rows.mean()), "right": np.packbits(rows).tolist()}
     files.write_text(place, json.dumps(result) + "\n")
     return f"{place.stem}: validation {result['validation_percent']:.2f} %, {seconds:.0f} s"
+
+
+def train(wanted: Job, arguments: argparse.Namespace, splits: Splits) -> tuple[Model, float]:
+    """Return the student after all stages, and the seconds that they took."""
+    teacher = checkpoint.load(arguments.work / "teachers" / teacher_of(wanted.student))
+    student = checkpoint.load(folder_of(arguments.work, wanted.student))
+    training = specs.Training(device=arguments.device, seed=wanted.seed, compile=arguments.compile)
+    seconds = 0.0
+    folder = wanted.path(arguments.work).with_suffix("")
+    stages = stages_of(wanted.arm, wanted.student, wanted.epochs, wanted.rate)
+    for number, stage in enumerate(stages):
+        learner, peer = (teacher, student) if stage.learner == "teacher" else (student, teacher)
+        module, record = fit(
+            learner,
+            peer if stage.methods else None,
+            stage,
+            splits,
+            training,
+            folder / str(number),
+        )
+        # The quickest epoch is the one that other work on the machine disturbed least.
+        quickest = min(epoch.train_seconds for epoch in record.epochs)
+        seconds += record.cache_seconds + quickest * len(record.epochs)
+        if stage.learner == "teacher":
+            teacher = replace(teacher, module=module)
+        else:
+            student = replace(student, module=module)
+        shutil.rmtree(folder / str(number))
+    if not wanted.judged:
+        checkpoint.save(folder / "student", student.module, student.record, student.surgery)
+    return student, seconds
 
 
 def fit(
@@ -338,12 +381,12 @@ def write(arguments: argparse.Namespace, part: Part) -> None:
     for student in part.students:
         model = checkpoint.load(folder_of(arguments.work, student))
         teacher = checkpoint.load(arguments.work / "teachers" / teacher_of(student))
+        start_n = correct(model, splits.test, arguments.device)
         tables[student] = {
-            "teacher_percent": 100 * float(correct(teacher, splits.test, "cpu").mean()),
-            RECALIBRATED: 100 * float(correct(model, splits.test, "cpu").mean()),
+            "teacher_percent": 100 * float(correct(teacher, splits.test, arguments.device).mean()),
             "macs": model.record.macs,
-            "equal epochs": arms_table(arguments, part, student, images, equal_time=False),
-            "equal wall time": arms_table(arguments, part, student, images, equal_time=True),
+            "equal epochs": arms_table(arguments, part, student, start_n, equal_time=False),
+            "equal wall time": arms_table(arguments, part, student, start_n, equal_time=True),
         }
     stamp = provenance.stamp("torch")
     content = {
@@ -364,10 +407,12 @@ def write(arguments: argparse.Namespace, part: Part) -> None:
 
 
 def arms_table(
-    arguments: argparse.Namespace, part: Part, student: str, images: int, *, equal_time: bool
+    arguments: argparse.Namespace, part: Part, student: str, start_n: Any, *, equal_time: bool
 ) -> dict[str, Any]:
-    found = {}
-    wanted = list(finals(arguments, part, equal_time=equal_time))
+    """Return what is known of every arm; None: not run, a sentence: why it cannot be."""
+    found: dict[str, Any] = dict(refused(part, student))
+    images = len(start_n)
+    wanted = list(finals(arguments, part, student, equal_time=equal_time))
     rights: dict[str, Any] = {}
     for arm in arms_of(part, student):
         mine = [job for job in wanted if (job.student, job.arm) == (student, arm)]
@@ -386,6 +431,10 @@ def arms_table(
         }
         if arm != PLAIN and PLAIN in rights:
             found[arm]["gain_pp"] = gain(rights[arm], rights[PLAIN])
+        elif arm == PLAIN:
+            started = {"test_percent": [100 * float(start_n.mean())], "seconds": 0.0}
+            started |= {"gain_pp": gain(start_n[None].astype(float), rights[PLAIN])}
+            found = {RECALIBRATED: started | {"epochs": 0, "learning_rate": None}} | found
     return found
 
 
@@ -393,7 +442,7 @@ def gain(arm_sn: Any, plain_sn: Any) -> list[float]:
     """Return arm minus plain in pp, low, high: over images and seeds [S, N], paired."""
     difference_sn = 100 * (arm_sn - plain_sn)
     over_images = difference_sn.mean(axis=0).var(ddof=1) / difference_sn.shape[1]
-    over_seeds = difference_sn.mean(axis=1).var(ddof=1) / difference_sn.shape[0]
+    over_seeds = difference_sn.mean(axis=1).var(ddof=1) / len(difference_sn)
     middle = float(difference_sn.mean())
     wide = CONFIDENT * math.sqrt(over_images + over_seeds)
     return [middle, middle - wide, middle + wide]
@@ -411,30 +460,28 @@ def markdown(content: dict[str, Any], part: Part) -> str:
     ]
     for student, table in content["students"].items():
         lines += ["", f"### {student}", ""]
-        lines.append(
-            f"Teacher {table['teacher_percent']:.2f} %; student before any training, with fresh BN "
-            f"statistics, {table[RECALIBRATED]:.2f} %."
-        )
+        lines.append(f"Teacher {table['teacher_percent']:.2f} %; {table['macs'] / 1e6:.1f} M MACs.")
         for budget in ("equal epochs", "equal wall time"):
             lines += ["", f"| {budget} | gain over plain, pp [95 %] | top-1 % of the seeds |"]
             lines[-1] += " learning rate | epochs | s |"
             lines.append("| --- | --- | --- | --- | --- | --- |")
-            lines += [row(arm, found) for arm, found in table[budget].items()]
+            lines += [row(arm, found, part) for arm, found in table[budget].items()]
     return "\n".join(lines) + "\n"
 
 
-def row(arm: str, found: dict[str, Any] | None) -> str:
-    if found is None:
-        return f"| {arm} | not run | | | | |"
+def row(arm: str, found: dict[str, Any] | str | None, part: Part) -> str:
+    if found is None or isinstance(found, str):
+        return f"| {arm} | not run{f': {found}' if found else ''} | | | | |"
     gained = "-"
     if "gain_pp" in found:
         middle, low, high = found["gain_pp"]
         gained = f"{middle:+.2f} [{low:+.2f}, {high:+.2f}]"
     seeds = ", ".join(f"{value:.2f}" for value in sorted(found["test_percent"]))
-    return (
-        f"| {arm} | {gained} | {seeds} | {found['learning_rate']:g} | {found['epochs']} | "
-        f"{found['seconds']:.0f} |"
-    )
+    rate = found["learning_rate"]
+    shown = "-" if rate is None else f"{rate:g}"
+    if rate in {part.rates[0], part.rates[-1]}:
+        shown += " (end of the grid)"
+    return f"| {arm} | {gained} | {seeds} | {shown} | {found['epochs']} | {found['seconds']:.0f} |"
 
 
 def parse() -> argparse.Namespace:
@@ -442,12 +489,16 @@ def parse() -> argparse.Namespace:
     parser.add_argument("data", type=Path)
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--part", choices=sorted(PARTS), default="cpu")
-    parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--jobs", type=int, help="at a time; cpu: 2, gpu: 1")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--minutes", type=float, default=60)
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--compile", choices=("auto", "off", "on"), default="off")
-    return parser.parse_args()
+    parser.add_argument("--compile", choices=("auto", "off", "on"), help="cpu: off, gpu: auto")
+    arguments = parser.parse_args()
+    on_cpu = arguments.part == "cpu"
+    arguments.jobs = arguments.jobs or (2 if on_cpu else 1)
+    arguments.compile = arguments.compile or ("off" if on_cpu else "auto")
+    return arguments
 
 
 if __name__ == "__main__":

@@ -3,8 +3,9 @@
 "none"           as factors on the losses.
 "gradient-norm"  as shares of the pull of the cross-entropy: before the training each method's
                  gradient at the student's last feature is measured on up to 20 batches, and the
-                 method is scaled so that at weight 1 it pulls as strongly as cross-entropy does
-                 (without one: as the first method does).
+                 method is scaled so that at weight 1 it pulls there as strongly as cross-entropy
+                 does (without one: as the first method does). What a method does to earlier
+                 layers comes on top.
 "loss-rate"      as factors, times Dynamic Weight Average: a method whose loss fell more slowly from
                  the epoch before last to the last one gets more, softmax(ratio / 2) * M. Liu, Johns
                  and Davison, 2019, https://arxiv.org/abs/1803.10704, section 3.2; AFT-KD describes
@@ -64,6 +65,7 @@ def _by_gradient(
     for batch in islice(batches, _BATCHES):
         for name, norm in gradients(lesson, point, batch, step, by_method=True).items():
             sums[name] = sums.get(name, 0.0) + norm
+    sums = {name: lesson.processes.mean(total) for name, total in sorted(sums.items())}
     pulls = [sums[str(number)] / use.weight for number, use in enumerate(lesson.uses)]
     wanted = sums["ce"] / lesson.stage.ce if lesson.stage.ce > 0 else pulls[0]
     found = [_factor(wanted, pull) for pull in pulls]

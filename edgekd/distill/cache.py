@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -28,11 +29,15 @@ class Cached:
     Args:
         logits_vnk: FP16 [V views, N images, K classes].
         device: where the answers are wanted.
+        seconds: how long it took to compute them.
     """
 
-    def __init__(self, logits_vnk: NDArray[np.float16], device: torch.device) -> None:
+    def __init__(
+        self, logits_vnk: NDArray[np.float16], device: torch.device, seconds: float
+    ) -> None:
         self._logits_vnk = logits_vnk
         self._device = device
+        self.seconds = seconds
 
     @property
     def views(self) -> int:
@@ -79,7 +84,8 @@ def build(
         _compute(folder, key, views, batches, teacher, processes, progress)
     processes.wait()
     logits_vnk = np.load(folder / LOGITS, mmap_mode="r", allow_pickle=False)
-    return Cached(logits_vnk, processes.device)
+    known = json.loads((folder / KEY).read_text(encoding="utf-8"))
+    return Cached(logits_vnk, processes.device, known["seconds"])
 
 
 def _is_there(folder: Path, key: str) -> bool:
@@ -105,6 +111,7 @@ def _compute(
             pass
         return
     (folder / KEY).unlink(missing_ok=True)
+    start = time.perf_counter()
     total = views * -(-len(batches.images) // batches.size)
     logits_vnk: NDArray[np.float16] | None = None
     with files.replacing(folder / LOGITS) as temporary, progress.task("teacher", total) as task:
@@ -116,7 +123,8 @@ def _compute(
             task.advance(1, f"view {view + 1} of {views}")
         assert isinstance(logits_vnk, np.memmap)
         logits_vnk.flush()
-    files.write_text(folder / KEY, json.dumps({"key": key}) + "\n")
+    seconds = time.perf_counter() - start
+    files.write_text(folder / KEY, json.dumps({"key": key, "seconds": seconds}) + "\n")
 
 
 def _answers(

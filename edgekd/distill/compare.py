@@ -3,6 +3,7 @@
 Suffixes: N images, C channels, H x W positions.
 """
 
+import logging
 from collections.abc import Sequence
 from itertools import groupby
 from typing import Literal
@@ -18,7 +19,11 @@ from edgekd.models.surgery import Surgery
 Layers = Literal["last", "stages", "all"]
 LAYERS = ("last", "stages", "all")
 
+log = logging.getLogger(__name__)
+
 _EPSILON = 1e-6
+_PAIR = 2  # classes
+_HIGH = 4.0  # a temperature
 
 
 def check_choice(key: str, value: object, takes: Sequence[str]) -> None:
@@ -37,6 +42,30 @@ def check_not_negative(key: str, value: float) -> None:
     """Raise ValueError if an option is below 0."""
     if not value >= 0:
         raise ValueError(f"{key} must be >= 0, but is {value}")
+
+
+def check_classes(name: str, logits_nk: Tensor, temperature: float) -> None:
+    """Warn where soft labels say next to nothing: of two classes, at a high temperature."""
+    if logits_nk.shape[1] == _PAIR and temperature > _HIGH:
+        log.warning(
+            "%s: with two classes soft labels carry one number, and temperature %g flattens it; "
+            "use logit_mse or a lower temperature",
+            name,
+            temperature,
+        )
+
+
+def check_standardised(name: str, logits_nk: Tensor) -> None:
+    """Refuse to standardise the logits of two classes: it makes them -1 and 1, whatever they are.
+
+    Raises:
+        UsageError: there are two.
+    """
+    if logits_nk.shape[1] == _PAIR:
+        raise UsageError(
+            f"{name} standardises logits, which leaves nothing of those of two classes. Use method "
+            "'logit_mse'"
+        )
 
 
 def choose(name: str, student: Outputs, layers: Layers) -> list[str]:

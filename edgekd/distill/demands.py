@@ -38,10 +38,7 @@ def check(
     Raises:
         UsageError: says what does not fit.
     """
-    if not uses and stage.ce == 0:
-        raise UsageError(
-            f"stage '{name}' has nothing to learn from: give it methods, or ce above 0"
-        )
+    check_stage(name, stage, uses)
     if uses and "teacher" not in models:
         raise UsageError(f"stage '{name}' distils, but there is no teacher")
     for role, model in models.items():
@@ -49,6 +46,18 @@ def check(
             raise UsageError(
                 f"the {role} has {model.record.classes} classes, but the images have {classes}"
             )
+
+
+def check_stage(name: str, stage: Stage, uses: Sequence[Use]) -> None:
+    """Refuse what a stage and its methods do not agree on; no network is needed for that.
+
+    Raises:
+        UsageError: says what does not fit.
+    """
+    if not uses and stage.ce == 0:
+        raise UsageError(
+            f"stage '{name}' has nothing to learn from: give it methods, or ce above 0"
+        )
     if not stage.labels and not uses:
         raise UsageError(f"stage '{name}' says labels = false, and has no methods")
     if stage.balance != "none" and not uses:
@@ -69,6 +78,11 @@ def _check_methods(name: str, stage: Stage, uses: Sequence[Use]) -> None:
             raise UsageError(
                 f"{place} needs more than the teacher's logits, which are all that is cached. Use "
                 'teacher = "online"'
+            )
+        if stage.trainable == "classifier" and method.needs_features and method.perturbs == "no":
+            raise UsageError(
+                f'{place} compares features, which trainable = "classifier" leaves as they are. '
+                "Use method 'kd' there"
             )
         if method.needs_labels and not stage.labels:
             raise UsageError(f"{place} reads labels, but the stage says labels = false")

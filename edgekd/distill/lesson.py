@@ -114,7 +114,7 @@ class Lesson:
         if arithmetic.compile:
             forward = torch.compile(forward, dynamic=False)
         self._forward = processes.wrap(forward)
-        self._processes = processes
+        self.processes = processes
         extra = [parameter for parameter in self.methods.parameters() if parameter.requires_grad]
         self.optimiser: Optimizer = optim.make(module, classifier, stage, extra)
         self._extra = extra
@@ -231,7 +231,7 @@ class Lesson:
             parameter.grad = None
         loss: Tensor = torch.stack(list(terms.values())).sum()
         read = True
-        if self._processes.count > 1:
+        if self.processes.count > 1:
             # Processes wait for one another until every parameter has its gradient, also those of
             # a classifier that no term reads.
             logits_nk = student.logits_nk
@@ -239,7 +239,7 @@ class Lesson:
             read = gradient is not None
             loss = loss if read else loss + 0 * logits_nk.sum()
         loss.backward()  # type: ignore[no-untyped-call]
-        self._processes.average_(p.grad for p in self._extra if p.grad is not None)
+        self.processes.average_(p.grad for p in self._extra if p.grad is not None)
         for parameter in self._trained if not read else ():
             if parameter.grad is not None and not parameter.grad.any():
                 parameter.grad = None  # as in one process: it must not decay either

@@ -76,6 +76,14 @@ class Processes:
             if tensor.is_floating_point():
                 tensor.copy_(self._accelerator.reduce(tensor, "mean"))
 
+    def mean(self, value: float) -> float:
+        """Return the mean of a number over the processes, the same in all of them."""
+        if self.count == 1:
+            return value
+        shared = torch.tensor([value], dtype=torch.float64, device=self.device)
+        torch.distributed.all_reduce(shared)
+        return float(shared) / self.count
+
     def gather(self, rows: Tensor) -> Tensor:
         """Return the rows of all processes, one process after the other."""
         if self.count == 1:

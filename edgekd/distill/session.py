@@ -3,7 +3,6 @@
 import hashlib
 import json
 import logging
-import time
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
@@ -113,14 +112,14 @@ def start(task: Task, processes: Processes, progress: Progress) -> Session:
     notes = [*arithmetic.notes]
     pairs: dict[str, str] = {}
     source: Source | None = None
-    before = time.perf_counter()
+    seconds = 0.0
     if uses:
         source, pairs, note = _teacher(task, uses, tapped, look_nchw, arithmetic, processes)
         notes.append(note)
         if views is not None:
             key = _cache_key(task, views)
             source = cache.build(task.folder, key, views, batches, source, processes, progress)
-    seconds = 0.0 if views is None else time.perf_counter() - before
+            seconds = source.seconds
     if source is not None:
         _prepare(task, uses, module, pairs, source, next(batches.in_order(0)))
     classifier = score.classifier(module, task.student.record.classes)

@@ -115,7 +115,7 @@ def pair_same(student: Sequence[Tap], teacher: nn.Module, images_nchw: Tensor) -
     """Pair the taps of a student with those of a teacher of the same architecture, by path.
 
     Raises:
-        UsageError: there are none, or the maps of a pair differ in size.
+        UsageError: there are none.
     """
     if not student:
         raise UsageError(
@@ -126,24 +126,23 @@ def pair_same(student: Sequence[Tap], teacher: nn.Module, images_nchw: Tensor) -
     tapped = Tapped(teacher, paths)
     try:
         with score.evaluating(teacher), torch.no_grad():
-            features = tapped(images_nchw)[1]
+            tapped(images_nchw)
     finally:
         tapped.remove()
-    for tap in student:
-        _check_sizes(tap, Tap(tap.path, _shape(features[tap.path])))
     return {path: path for path in paths}
 
 
 def pair_stages(student: Sequence[Tap], teacher: Sequence[Tap]) -> dict[str, str]:
-    """Pair the taps of two architectures stage by stage, counted from the end.
+    """Pair the taps of two architectures stage by stage.
 
-    A stage is a stretch of maps of one size; its last map stands for it.
+    A stage is a stretch of maps of one size; its last map stands for it. Stages of equal size are
+    paired; if no two are equal, stages are counted from the end.
 
     Returns:
         Path of the student -> path of the teacher, in the student's order.
 
     Raises:
-        UsageError: one of them has none, or the maps of a pair differ in size.
+        UsageError: one of them has none.
     """
     if not student or not teacher:
         which = "teacher" if student else "student"
@@ -151,12 +150,13 @@ def pair_stages(student: Sequence[Tap], teacher: Sequence[Tap]) -> dict[str, str
             f"the {which} has no convolutional features to tap. Use method 'kd', which compares "
             "logits alone"
         )
-    stages = [_stages(student), _stages(teacher)]
-    count = min(len(found) for found in stages)
-    pairs = list(zip(stages[0][-count:], stages[1][-count:], strict=True))
-    for here, there in pairs:
-        _check_sizes(here, there)
-    return {here.path: there.path for here, there in pairs}
+    mine, theirs = _stages(student), _stages(teacher)
+    of_size = {tap.shape[1:]: tap for tap in theirs}
+    alike = [(tap, of_size[tap.shape[1:]]) for tap in mine if tap.shape[1:] in of_size]
+    if not alike:
+        count = min(len(mine), len(theirs))
+        alike = list(zip(mine[-count:], theirs[-count:], strict=True))
+    return {here.path: there.path for here, there in alike}
 
 
 def between(teacher: Surgery, student: Surgery, paths: Sequence[str]) -> Surgery:
@@ -274,15 +274,6 @@ def _tail(calls: list[_Call], last: _Call) -> list[_Call]:
 
 def _stages(taps: Sequence[Tap]) -> list[Tap]:
     return [list(group)[-1] for _, group in groupby(taps, key=lambda tap: tap.shape[1:])]
-
-
-def _check_sizes(student: Tap, teacher: Tap) -> None:
-    if student.shape[1:] != teacher.shape[1:]:
-        raise UsageError(
-            f"the student's maps at '{student.path}' have {list(student.shape[1:])} positions, the "
-            f"teacher's at '{teacher.path}' {list(teacher.shape[1:])}. Features are compared "
-            "position by position; use method 'kd', which compares logits alone"
-        )
 
 
 def _shape(output: Tensor) -> tuple[int, int, int]:

@@ -32,12 +32,12 @@ def gradients(
     def cut(module: nn.Module, args: Any, output: Tensor) -> Tensor:
         del module, args
         leaf.append(output.detach().requires_grad_())
-        return leaf[-1]
+        return leaf[-1].clone()  # what follows may work in place
 
     def cut_input(module: nn.Module, args: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         del module
         leaf.append(args[0].detach().requires_grad_())
-        return (leaf[-1], *args[1:])
+        return (leaf[-1].clone(), *args[1:])
 
     module = lesson.student.module
     if point is None:

@@ -5,15 +5,13 @@ from pathlib import Path
 from edgekd.core import plugins, specs
 from edgekd.core.errors import UsageError, did_you_mean
 from edgekd.core.run_folder import REFERENCE, is_control
-from edgekd.distill.method import Method
+from edgekd.distill import demands
 from edgekd.export.target import Target
 from edgekd.models import build
 from edgekd.pipeline import plan
 from edgekd.prune.channels import CRITERIA
 from edgekd.quantize.ranges import CALIBRATORS
 from edgekd.remote import devices
-
-METHODS = "edgekd.distill.methods"
 
 
 def check(recipe: specs.Recipe) -> None:
@@ -49,10 +47,8 @@ def check_stages(recipe: specs.Recipe) -> None:
             raise UsageError(
                 f"there is no file '{part.weights}' with the {role}'s weights: see {role}.weights"
             )
-    for stage in recipe.stages:
-        for use in stage.methods:
-            # mypy: an abstract class is what create() looks for, not what it returns.
-            plugins.create(METHODS, use.name, Method, dict(use.options))  # type: ignore[type-abstract]
+    for name, stage in plan.named(recipe.stages).items():
+        demands.check_stage(name, stage, demands.methods(stage))
     _unique(plan.checkpoints(recipe))
 
 

@@ -12,6 +12,7 @@ from edgekd.core import specs
 from tests.distill import toys
 
 FDKD = {"name": "fdkd", "options": {"layers": "all", "modes": ["channel", "spatial"]}}
+ADAPTED = {"name": "feature_mse", "options": {"align": "adapter"}}
 CASES: dict[str, specs.Stage] = {
     "frozen": toys.distilling(epochs=2, batch_norm="frozen"),
     "train": toys.stage(epochs=2),
@@ -21,7 +22,19 @@ CASES: dict[str, specs.Stage] = {
     ),
     "features-alone": toys.stage(epochs=1, batch_norm="frozen", ce=0, methods=[FDKD]),
     "classifier": toys.stage(epochs=3, learning_rate=0.5, trainable="classifier"),
+    "second-view": toys.stage(epochs=1, batch_norm="frozen", methods=[{"name": "ccd"}]),
+    "adaptive": toys.stage(
+        epochs=2, batch_norm="frozen", methods=[{"name": "adaptive_teacher"}], teacher="adaptive"
+    ),
+    "balanced": toys.stage(
+        epochs=2,
+        batch_norm="frozen",
+        methods=[{"name": "logit_mse"}, ADAPTED],
+        balance="gradient-norm",
+    ),
 }
+# Batch normalisation, norms of gradients and energies of batches are not sums over images.
+UNLIKE_ONE = ("train", "balanced")
 
 
 def train(name: str, folder: Path) -> dict[str, object]:

@@ -25,6 +25,10 @@ from tests.distill.toys import fit, model, stage
             "different second views, with probabilities [0.2, 0.5]; they must agree",
         ),
         (
+            {"methods": [{"name": "at"}], "trainable": "classifier"},
+            'compares features, which trainable = "classifier" leaves as they are',
+        ),
+        (
             {"methods": [{"name": "ccd"}], "teacher": "cached"},
             "method 'ccd' needs more than the teacher's logits",
         ),

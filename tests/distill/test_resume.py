@@ -1,9 +1,11 @@
+import json
 from pathlib import Path
 
 import pytest
 import torch
 
 from edgekd.core import specs
+from edgekd.distill import cache
 from tests.distill import toys
 from tests.distill.toys import fit, model, same, stage
 
@@ -38,6 +40,7 @@ def test_a_resumed_stage_equals_an_uninterrupted_one_to_the_last_bit(
     resumed, again = fit(tmp_path / "halves", stage_, model(0), model(1))
     assert same(whole, resumed)
     assert again.best_epoch == record.best_epoch
+    assert (again.cache_seconds > 0) == (stage_.teacher == "cached")
     timeless = {"train_seconds", "images_per_s"}
     for one, other in zip(record.epochs, again.epochs, strict=True):
         assert one.model_dump(exclude=timeless) == other.model_dump(exclude=timeless)
@@ -101,3 +104,11 @@ def test_random_numbers_of_the_process_are_left_alone(tmp_path: Path) -> None:
     before = torch.get_rng_state()
     fit(tmp_path, toys.distilling(epochs=1), model(0), model(1))
     assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_the_time_of_the_cached_teacher_is_not_forgotten(tmp_path: Path) -> None:
+    cached = stage(epochs=3, methods=[{"name": "kd"}], teacher="cached", views=2)
+    interrupted_after(tmp_path, 1, cached)
+    known = json.loads((tmp_path / cache.KEY).read_text())["seconds"]
+    _, record = fit(tmp_path, cached, model(0), model(1))
+    assert record.cache_seconds == known > 0

@@ -4,7 +4,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.nn import functional
 
 from edgekd.core.errors import UsageError
 from edgekd.data.augment import normalise
@@ -196,3 +197,23 @@ def test_a_compiled_stage_is_the_same_up_to_rounding(tmp_path: Path) -> None:
     assert record.best_epoch > 0
     pairs = zip(eager.parameters(), compiled.parameters(), strict=True)
     assert all(torch.allclose(one, other, atol=1e-4) for one, other in pairs)
+
+
+class Inplace(nn.Module):
+    """Changes in place what its last convolution has made."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(1, 4, 3, padding=1)
+        self.conv2 = nn.Conv2d(4, 4, 3, padding=1)
+        self.linear = nn.Linear(4, len(toys.CLASSES))
+
+    def forward(self, images_nchw: Tensor) -> Tensor:
+        hidden_nchw = functional.relu(self.conv1(images_nchw))
+        features_nchw = functional.relu(self.conv2(hidden_nchw), inplace=True)
+        return self.linear(features_nchw.mean(dim=(2, 3)))
+
+
+def test_gradients_are_measured_before_what_works_in_place(tmp_path: Path) -> None:
+    _, record = fit(tmp_path, stage(epochs=1), model(module=Inplace()))
+    assert record.epochs[0].gradient_norms["ce"] > 0

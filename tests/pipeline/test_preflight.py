@@ -11,6 +11,8 @@ from edgekd.pipeline.plan import control_checkpoints, control_stages, stage_name
 @pytest.mark.parametrize(
     ("override", "message"),
     [
+        ("stages.1.teacher=cached", "method 'fdkd' needs more than the teacher's logits"),
+        ("student.quantize={weights=4}", "no target takes a student of 4 bits"),
         ("stages.1.methods=[{name='fdkdd'}]", "Did you mean 'fdkd'"),
         ("stages.1.methods=[{name='kd',options={temprature=2}}]", "Did you mean 'temperature'"),
         ("stages.1.methods=[{name='kd',options={temperature=-1}}]", "temperature must be > 0"),

@@ -15,8 +15,14 @@ import torch
 import torch.nn.functional as F  # noqa: N812  its usual name
 from torch import Tensor
 
-from edgekd.distill.compare import check_not_negative, check_positive, standardise
+from edgekd.distill.compare import (
+    check_not_negative,
+    check_positive,
+    check_standardised,
+    standardise,
+)
 from edgekd.distill.method import Method, Outputs, Step
+from edgekd.models.surgery import Surgery
 
 EVIDENCE = "abstract"
 ALIASES = ("atf",)
@@ -46,7 +52,8 @@ class AdaptiveTeacher(Method):
         temperature: T, > 0, no unit; logits are standardised, so 1 to 2 is much already.
         alpha: -1 to 2, or "adaptive": for each image the larger of a = -1 and a = 1.
         clip: > 1; the largest (p / q)^a that the gradient sees.
-        teacher_weight: >= 0; how much the student moves the teacher. The guard (``Step.guard``)
+        teacher_weight: >= 0; how much the student moves the teacher, which at 0 still learns from
+            its labels (the stage's ``teacher_rate = 0`` freezes it). The guard (``Step.guard``)
             makes it smaller when the teacher has lost accuracy.
 
     Raises:
@@ -79,6 +86,15 @@ class AdaptiveTeacher(Method):
         self.alphas = _BOTH if isinstance(alpha, str) else (float(alpha),)
         self.clip = clip
         self.teacher_weight = teacher_weight
+
+    def prepare(self, student: Outputs, teacher: Outputs, surgery: Surgery) -> None:
+        """Count the classes.
+
+        Raises:
+            UsageError: there are two.
+        """
+        del student, surgery
+        check_standardised("adaptive_teacher", teacher.logits_nk)
 
     def forward(
         self, student: Outputs, teacher: Outputs, labels_n: Tensor | None, step: Step

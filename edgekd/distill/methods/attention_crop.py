@@ -12,7 +12,7 @@ import torch.nn.functional as F  # noqa: N812  its usual name
 from torch import Tensor
 
 from edgekd.core.errors import UsageError
-from edgekd.distill.compare import check_positive, choose, divergence
+from edgekd.distill.compare import check_classes, check_positive, choose, divergence
 from edgekd.distill.method import Align, Ask, Method, Outputs, Step
 from edgekd.models.surgery import Surgery
 
@@ -61,6 +61,7 @@ class AttentionCrop(Method):
             UsageError: there is none, or it has a single position.
         """
         del surgery
+        check_classes("attention_crop", teacher.logits_nk, self.temperature)
         (self._path,) = choose("attention_crop", student, "last")
         if teacher.features[self._path][0, 0].numel() == 1:
             raise UsageError(

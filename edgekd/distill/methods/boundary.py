@@ -12,7 +12,13 @@ import torch
 import torch.nn.functional as F  # noqa: N812  its usual name
 from torch import Tensor
 
-from edgekd.distill.compare import check_not_negative, check_positive, choose, divergence
+from edgekd.distill.compare import (
+    check_classes,
+    check_not_negative,
+    check_positive,
+    choose,
+    divergence,
+)
 from edgekd.distill.method import Align, Ask, Method, Outputs, Step
 from edgekd.models.surgery import Surgery
 
@@ -91,7 +97,8 @@ class Boundary(Method):
         Raises:
             UsageError: the student has no features.
         """
-        del teacher, surgery
+        del surgery
+        check_classes("boundary", teacher.logits_nk, self.temperature)
         (self._path,) = choose("boundary", student, "last")
 
     def perturb(

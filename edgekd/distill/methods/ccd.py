@@ -8,8 +8,9 @@ weight.
 import torch.nn.functional as F  # noqa: N812  its usual name
 from torch import Tensor
 
-from edgekd.distill.compare import check_positive, divergences
+from edgekd.distill.compare import check_classes, check_positive, divergences
 from edgekd.distill.method import Method, Outputs, Step
+from edgekd.models.surgery import Surgery
 
 EVIDENCE = "code"
 
@@ -46,6 +47,11 @@ class CCD(Method):
         self.temperature = temperature
         self.second_view = probability
         self.weighted = weighted
+
+    def prepare(self, student: Outputs, teacher: Outputs, surgery: Surgery) -> None:
+        """Warn where soft labels say next to nothing."""
+        del student, surgery
+        check_classes("ccd", teacher.logits_nk, self.temperature)
 
     def forward(
         self, student: Outputs, teacher: Outputs, labels_n: Tensor | None, step: Step

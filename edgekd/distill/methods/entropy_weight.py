@@ -8,8 +8,9 @@ import math
 
 from torch import Tensor
 
-from edgekd.distill.compare import check_positive, divergences
+from edgekd.distill.compare import check_classes, check_positive, divergences
 from edgekd.distill.method import Method, Outputs, Step
+from edgekd.models.surgery import Surgery
 
 EVIDENCE = "abstract"
 ALIASES = ("fckdnet",)
@@ -35,6 +36,11 @@ class EntropyWeight(Method):
         super().__init__()
         check_positive("temperature", temperature)
         self.temperature = temperature
+
+    def prepare(self, student: Outputs, teacher: Outputs, surgery: Surgery) -> None:
+        """Warn where soft labels say next to nothing."""
+        del student, surgery
+        check_classes("entropy_weight", teacher.logits_nk, self.temperature)
 
     def forward(
         self, student: Outputs, teacher: Outputs, labels_n: Tensor | None, step: Step

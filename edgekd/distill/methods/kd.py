@@ -1,19 +1,18 @@
 """Logit distillation: Hinton, Vinyals and Dean, 2015, https://arxiv.org/abs/1503.02531."""
 
-import logging
-
 from torch import Tensor
 
-from edgekd.distill.compare import check_positive, divergence, standardise
+from edgekd.distill.compare import (
+    check_classes,
+    check_positive,
+    check_standardised,
+    divergence,
+    standardise,
+)
 from edgekd.distill.method import Method, Outputs, Step
 from edgekd.models.surgery import Surgery
 
 EVIDENCE = "code"
-
-log = logging.getLogger(__name__)
-
-_PAIR = 2  # classes that leave soft labels one number
-_HIGH = 4.0
 
 
 class KD(Method):
@@ -42,14 +41,15 @@ class KD(Method):
         self.normalise = normalise
 
     def prepare(self, student: Outputs, teacher: Outputs, surgery: Surgery) -> None:
-        """Warn where soft labels say next to nothing."""
+        """Warn where soft labels say next to nothing.
+
+        Raises:
+            UsageError: logits of two classes are to be standardised.
+        """
         del student, surgery
-        if teacher.logits_nk.shape[1] == _PAIR and self.temperature > _HIGH:
-            log.warning(
-                "kd: with two classes soft labels carry one number, and temperature %g flattens "
-                "it; use logit_mse or a lower temperature",
-                self.temperature,
-            )
+        check_classes("kd", teacher.logits_nk, self.temperature)
+        if self.normalise:
+            check_standardised("kd with normalise", teacher.logits_nk)
 
     def forward(
         self, student: Outputs, teacher: Outputs, labels_n: Tensor | None, step: Step

@@ -6,8 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
+from edgekd.core.errors import UsageError
 from edgekd.distill.method import Outputs, Step
 from edgekd.distill.methods.adaptive_teacher import AdaptiveTeacher, divergence
+from edgekd.models.surgery import Surgery
 
 STEP = Step(0, 1, torch.Generator())
 ALPHAS = [-1.0, -0.5, 0.0, 0.3, 0.5, 1.0, 1.5, 2.0]
@@ -206,3 +208,9 @@ def test_constant_logits_give_a_finite_gradient() -> None:
 def test_wrong_options_are_refused(options: dict[str, object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         AdaptiveTeacher(**options)
+
+
+def test_two_classes_are_refused_for_standardised_they_are_all_alike() -> None:
+    pair = Outputs(torch.zeros(1, 2)), Outputs(torch.zeros(1, 2))
+    with pytest.raises(UsageError, match=r"two classes.*'logit_mse'"):
+        AdaptiveTeacher().prepare(*pair, Surgery.none())

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
+from edgekd.core.errors import UsageError
 from edgekd.distill.method import Outputs, Step
 from edgekd.distill.methods.kd import KD
 from edgekd.models.surgery import Surgery
@@ -126,7 +127,7 @@ def test_two_classes_at_a_high_temperature_are_warned_about(
 ) -> None:
     said: list[str] = []
     monkeypatch.setattr(
-        logging.getLogger("edgekd.distill.methods.kd"),
+        logging.getLogger("edgekd.distill.compare"),
         "warning",
         lambda message, *values: said.append(message % values),
     )
@@ -134,3 +135,9 @@ def test_two_classes_at_a_high_temperature_are_warned_about(
     KD(temperature=temperature).prepare(*pair, Surgery.none())
     assert bool(said) == warns
     assert all("two classes" in line and "logit_mse" in line for line in said)
+
+
+def test_logits_of_two_classes_are_not_standardised() -> None:
+    pair = Outputs(torch.zeros(1, 2)), Outputs(torch.zeros(1, 2))
+    with pytest.raises(UsageError, match=r"leaves nothing of those of two classes.*'logit_mse'"):
+        KD(normalise=True).prepare(*pair, Surgery.none())
