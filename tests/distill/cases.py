@@ -22,7 +22,7 @@ CASES: dict[str, specs.Stage] = {
     ),
     "features-alone": toys.stage(epochs=1, batch_norm="frozen", ce=0, methods=[FDKD]),
     "classifier": toys.stage(epochs=3, learning_rate=0.5, trainable="classifier"),
-    "second-view": toys.stage(epochs=1, batch_norm="frozen", methods=[{"name": "ccd"}]),
+    "second-view": toys.stage(epochs=4, batch_norm="frozen", methods=[{"name": "ccd"}]),
     "adaptive": toys.stage(
         epochs=2, batch_norm="frozen", methods=[{"name": "adaptive_teacher"}], teacher="adaptive"
     ),
