@@ -43,6 +43,7 @@ def predict(
     device: str = "cpu",
     batch: int = 256,
     progress: Progress | None = None,
+    title: str = "classify",
 ) -> NDArray[np.float32]:
     """Compute the logits [N, K] of all images, in their order.
 
@@ -53,6 +54,7 @@ def predict(
         device: "cpu", "cuda", "cuda:1".
         batch: images at a time.
         progress: None: silent.
+        title: of the progress.
 
     Raises:
         DataError: there are no images.
@@ -63,7 +65,7 @@ def predict(
     module.to(device)
     parts = []
     listener = progress or Silent()
-    with listener.task("classify", len(images)) as task, evaluating(module), torch.no_grad():
+    with listener.task(title, len(images)) as task, evaluating(module), torch.no_grad():
         for first in range(0, len(images), batch):
             indices = np.arange(first, min(first + batch, len(images)))
             images_nchw = normalise(images.batch(indices), normalisation, device)

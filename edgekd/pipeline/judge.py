@@ -119,6 +119,7 @@ def _evaluate(job: Job, run: Run, subject: str, sha256: str) -> None:
             model.record.normalisation,
             device=job.device,
             progress=job.progress,
+            title=f"classify with {subject}",
         )
     accuracy.record(subject, sha256, "host-cpu", "test", test, logits_nk, out)
 

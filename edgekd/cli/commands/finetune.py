@@ -61,4 +61,10 @@ def command(
     if json:
         console.result(record.model_dump(mode="json"))
     else:
-        print(f"{out}: {record.validation_top1_percent:.2f} % of the validation images right")
+        print(f"{out}: {_accuracy(record.validation_top1_percent)}")
+
+
+def _accuracy(top1_percent: float | None) -> str:
+    if top1_percent is None:
+        return "no labels were read; see `edgekd evaluate`"
+    return f"{top1_percent:.2f} % of the validation images right"
