@@ -81,7 +81,7 @@ class Adaptive(Online):
     def __call__(self, batch: Batch) -> Outputs:
         """Return logits and features, with a graph as long as the teacher learns."""
         if self._learning:
-            return self.ask(batch.images_nchw)
+            return self._say(self._bare, batch.images_nchw, self._arithmetic.amp)
         return self.look(batch.images_nchw)
 
     def begin(self, step: Step) -> None:

@@ -94,17 +94,16 @@ class Online:
         """Return the same about any images."""
         # Not inference_mode: losses save the teacher's tensors for their backward pass.
         with torch.no_grad():
-            return self._say(self._forward, images_nchw)
+            return self._say(self._forward, images_nchw, self._arithmetic.amp)
 
     def ask(self, images_nchw: Tensor) -> Outputs:
-        """Return the same with a graph back to the images."""
-        return self._say(self._bare, images_nchw)
+        """Return the same with a graph back to the images, in FP32: they move by small steps."""
+        return self._say(self._bare, images_nchw, None)
 
-    def _say(self, forward: Any, images_nchw: Tensor) -> Outputs:
+    def _say(self, forward: Any, images_nchw: Tensor, amp: torch.dtype | None) -> Outputs:
         if self._adapt is not None:
             scale_c, shift_c = self._adapt
             images_nchw = images_nchw * scale_c + shift_c
-        amp = self._arithmetic.amp
         with torch.autocast(images_nchw.device.type, dtype=amp, enabled=amp is not None):
             logits_nk, features = forward(images_nchw)
         found = {here: features[there].float() for here, there in self._pairs.items()}

@@ -128,3 +128,15 @@ def test_outputs_are_fp32_under_autocast() -> None:
     assert said.logits_nk.dtype == said.features["here"].dtype == torch.float32
     # It did compute in bf16: 8 bits of mantissa, so the last 16 of FP32 are empty.
     assert torch.equal(said.features["here"], said.features["here"].bfloat16().float())
+
+
+def test_what_is_asked_with_a_graph_is_computed_in_fp32_and_leaves_the_weights_alone() -> None:
+    images_nchw = torch.randn(2, 1, 6, 6).requires_grad_()
+    frozen = Frozen(toys.network(), images_nchw.detach())
+    teacher = Online(frozen, {}, SAME, Arithmetic(torch.device("cpu"), amp=torch.bfloat16))
+    said = teacher.ask(images_nchw)
+    assert torch.equal(said.logits_nk, frozen(images_nchw))
+    said.logits_nk.sum().backward()
+    assert images_nchw.grad is not None
+    assert images_nchw.grad.any()
+    assert all(parameter.grad is None for parameter in frozen.parameters())
