@@ -85,7 +85,7 @@ class Teacher(Spec):
 
     model: str  # "cifar_resnet56", "torchvision:resnet18", "package.module:factory", a checkpoint
     weights: Path | None = None  # .safetensors, .pt or .pth; none: random, so it must be trained
-    classes: Count | None = None  # None: as many as the data has
+    classes: Count | None = None  # of the weights; if the data has others, train a new classifier
     mean: tuple[float, ...] | None = None  # per channel, pixels in [0, 1]; None: the family's
     std: tuple[float, ...] | None = None
     expected_top1_percent: Annotated[float, Field(gt=0, le=100)] | None = None  # of its makers

@@ -157,7 +157,8 @@ def _explain(wrong: list[str], found: Mapping[str, Tensor], expected: Mapping[st
             there, wanted = classes.pop()
             return (
                 f"it has {there} classes at '{layers.pop()}', but {wanted} are asked for. "
-                f"Give --classes {there}, or weights for {wanted}"
+                f"Give --classes {there} (in a recipe teacher.classes = {there} and "
+                f"[teacher.train], for a new classifier), or weights for {wanted}"
             )
     shapes = [
         f"'{name}' is {list(found[name].shape)}, expected {list(expected[name].shape)}"

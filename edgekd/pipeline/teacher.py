@@ -4,8 +4,9 @@ import logging
 from pathlib import Path
 
 from edgekd.core import records, run_folder, specs, statistics
+from edgekd.core.errors import UsageError
 from edgekd.data.sources import Splits
-from edgekd.models import checkpoint, score
+from edgekd.models import checkpoint, head, score
 from edgekd.models.checkpoint import Model
 from edgekd.pipeline import train
 from edgekd.pipeline.job import Job, seeded, shape_of
@@ -47,16 +48,30 @@ def make(job: Job) -> Model:
 
 
 def open_spec(spec: specs.Teacher, splits: Splits) -> Model:
-    """Build the teacher and load its weights."""
-    return checkpoint.open_model(
+    """Build the teacher and load its weights; for other classes it gets a new classifier.
+
+    Raises:
+        UsageError: it has other classes than the images, and is not trained to know them.
+    """
+    wanted = len(splits.class_names)
+    classes = spec.classes or wanted
+    model = checkpoint.open_model(
         spec.model,
         weights=spec.weights,
-        classes=spec.classes or len(splits.class_names),
+        classes=classes,
         mean=spec.mean,
         std=spec.std,
-        class_names=splits.class_names,
+        class_names=splits.class_names if classes == wanted else None,
         input_shape=shape_of(splits.train),
     )
+    if classes == wanted:
+        return model
+    if spec.train is None:
+        raise UsageError(
+            f"the teacher has {classes} classes, but the images have {wanted}: add "
+            "[teacher.train], which gives it a new classifier and trains it"
+        )
+    return head.renewed(model, splits.class_names)
 
 
 def save(model: Model, folder: Path, splits: Splits, device: str) -> None:
