@@ -4,9 +4,11 @@ A step's key is a hash over all that its result depends on. A step whose key and
 of the ledger is kept; any other is done again, and with it whatever stands on its outputs.
 """
 
+import fcntl
 import hashlib
 import json
 import logging
+import os
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -138,20 +140,21 @@ def start(
 
     Raises:
         UsageError: the folder holds something, and ``resume`` was not asked for; or it holds
-            something else than a run, and it was.
+            something else than a run, and it was; or another process is at work in it.
     """
     workers = Workers(device_of(recipe.training))
     _check_folder(folder, resume=resume)
     workers.wait()
     splits = sources.load(recipe.data, seed=recipe.training.seed)  # before anything is written
-    if workers.main:
-        files.write_text(folder / RECIPE, recipe.model_dump_json(indent=2) + "\n")
-    workers.wait()
-    done: dict[str, records.Step] = {}
-    if (folder / LEDGER).exists():
-        done = {step.name: step for step in records.read(records.Ledger, folder / LEDGER).steps}
-    with _log_file(folder, workers):
-        yield Job(folder, name, recipe, splits, progress or Silent(), workers, done)
+    with _alone(folder, workers):
+        if workers.main:
+            files.write_text(folder / RECIPE, recipe.model_dump_json(indent=2) + "\n")
+        workers.wait()
+        done: dict[str, records.Step] = {}
+        if (folder / LEDGER).exists():
+            done = {step.name: step for step in records.read(records.Ledger, folder / LEDGER).steps}
+        with _log_file(folder, workers):
+            yield Job(folder, name, recipe, splits, progress or Silent(), workers, done)
 
 
 def _check_folder(folder: Path, *, resume: bool) -> None:
@@ -165,6 +168,33 @@ def _check_folder(folder: Path, *, resume: bool) -> None:
         raise UsageError(
             f"'{folder}' is not empty: go on with --resume, or name another folder with --out"
         )
+
+
+@contextmanager
+def _alone(folder: Path, workers: Workers) -> Iterator[None]:
+    """Keep other processes out of the folder; the lock ends with this process, however it ends."""
+    if not workers.main:
+        yield
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        _lock(handle, folder)
+        yield
+    finally:
+        os.close(handle)
+
+
+def _lock(handle: int, folder: Path) -> None:
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise UsageError(
+            f"another process is at work in '{folder}': wait for its end, or name another folder "
+            "with --out"
+        ) from error
+    except OSError:
+        log.debug("'%s' lies on a file system without locks", folder)
 
 
 @contextmanager

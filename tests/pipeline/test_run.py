@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import pytest
@@ -16,7 +16,9 @@ from edgekd.core import files, records, run_folder, specs
 from edgekd.core.errors import EnvironmentMissingError, UsageError
 from edgekd.core.progress import Task
 from edgekd.core.run_folder import REFERENCE, Run
+from edgekd.pipeline import job as jobs
 from edgekd.pipeline import run as job
+from edgekd.pipeline.job import Job
 
 from .conftest import SMALL
 
@@ -254,3 +256,13 @@ def test_the_ledger_names_every_output_by_its_hash(finished: Run) -> None:
         finished.checkpoints["deep"].weights_sha256
     )
     assert all(files.sha256_of(finished.folder / path) == sha for path, sha in outputs.items())
+
+
+def test_two_processes_do_not_work_in_one_folder(small: specs.Recipe, tmp_path: Path) -> None:
+    def start(*, resume: bool) -> AbstractContextManager[Job]:
+        return jobs.start(small, tmp_path / "run", "digits", resume=resume, progress=None)
+
+    with start(resume=False), pytest.raises(UsageError, match="another process is at work"):
+        start(resume=True).__enter__()
+    with start(resume=True):
+        pass  # the lock went with its owner
