@@ -140,6 +140,7 @@ class Artifact(Record):
     file: str  # its name, in the record's folder
     sha256: str
     bytes: int  # external weight files too
+    precision: Literal["fp32", "fp16", "int8"] | None = None  # None: an older record
     opset: int
     input_shape: tuple[int, int, int]
     batch: int
@@ -150,6 +151,8 @@ class Artifact(Record):
     calibration: str | None = None  # "entropy on 512 training images"
     accuracy_valid: bool = True  # False: calibrated on random data
     parity: Parity
+    notes: tuple[str, ...] = ()  # FP16: what stays FP32, and why
+    golden_sha256: str | None = None  # of golden.npz beside it; None: no real images
 
 
 class Accuracy(Record):

@@ -25,7 +25,7 @@ class Target(Spec):
 
     name: str
     description: str = ""
-    precision: Literal["fp32", "int8"]
+    precision: Literal["fp32", "fp16", "int8"]
     form: Engine | None = None  # int8: whose rules the placement of Q/DQ follows
     opset: Annotated[int, Field(ge=13, le=23)]  # 13: the first with scales for each channel
     batch: Literal["dynamic"] | Count = "dynamic"

@@ -15,7 +15,7 @@ from onnx import ModelProto
 from edgekd.core import files, provenance, records
 from edgekd.core.errors import DataError, ExportError, UsageError
 from edgekd.core.records import Artifact, Parity
-from edgekd.export import metadata, parity, qdq, runtime
+from edgekd.export import half, metadata, parity, qdq, runtime
 from edgekd.export.formats import onnx as onnx_format
 from edgekd.export.plan import count_layers
 from edgekd.export.qdq import Ranges
@@ -24,7 +24,7 @@ from edgekd.models import fake_quant
 from edgekd.models.checkpoint import Model
 
 RECORD = "artifact.json"
-_FLOAT_TOLERANCE = 1e-3  # of the float model that an INT8 one is made from
+_FLOAT_TOLERANCE = 1e-3  # of the float model that an FP16 or INT8 one is made from
 _BATCH = 32
 _FEWEST_BITS = 8  # that targets compute in
 
@@ -56,7 +56,7 @@ def export(
         target: what to write.
         out: a folder, created if need be; nothing is written to it unless the export succeeds.
         parity_nchw: real images, prepared as the model takes them; at least one.
-        calibration: needed for INT8; ignored for FP32.
+        calibration: needed for INT8; ignored for others.
 
     Raises:
         UsageError: INT8 without calibration.
@@ -74,17 +74,20 @@ def export(
         draft = Path(name) / target.file
         expected_nk = _expected(model, parity_nchw)
         written = _write_float(model, target, draft)
-        int8 = calibration is not None and target.precision == "int8"
-        tolerance = _FLOAT_TOLERANCE if int8 else target.tolerance
+        tolerance = target.tolerance if target.precision == "fp32" else _FLOAT_TOLERANCE
         found = parity.compare(expected_nk, runtime.logits(draft, parity_nchw), tolerance)
         _must_hold(found)
-        if calibration is not None and int8:
+        notes: tuple[str, ...] = ()
+        if target.precision == "int8" and calibration is not None:
             written = _quantise(written, model, target, draft, calibration)
+        elif target.precision == "fp16":
+            written, notes = _halve(written, draft, parity_nchw)
+        if target.precision != "fp32":
             logits_nk = runtime.logits(draft, parity_nchw)
             found = parity.compare(expected_nk, logits_nk, target.tolerance)
         with _cleaning(out / target.file, out / RECORD):
             files.write_bytes(out / target.file, draft.read_bytes())
-            artifact = _record(model, target, out, (written, found), calibration)
+            artifact = _record(model, target, out, (written, found, notes), calibration)
             records.write(artifact, out / RECORD)
     return artifact
 
@@ -124,6 +127,16 @@ def _quantise(
     metadata.write(quantised, model.record, target.name)
     draft.write_bytes(onnx_format.serialise(quantised))
     return quantised
+
+
+def _halve(
+    written: ModelProto, draft: Path, images_nchw: NDArray[np.float32]
+) -> tuple[ModelProto, tuple[str, ...]]:
+    """Replace the float draft by the FP16 one; return it with what stays FP32."""
+    largest = runtime.largest(written, half.activations(written), images_nchw)
+    halved, notes = half.convert(written, largest)
+    draft.write_bytes(onnx_format.serialise(halved))
+    return halved, notes
 
 
 def _check_images(model: Model, images_nchw: NDArray[np.float32]) -> None:
@@ -171,11 +184,11 @@ def _record(
     model: Model,
     target: Target,
     out: Path,
-    outcome: tuple[ModelProto, Parity],
+    outcome: tuple[ModelProto, Parity, tuple[str, ...]],
     calibration: Calibration | None,
 ) -> Artifact:
     path = out / target.file
-    written, found = outcome
+    written, found, notes = outcome
     int8 = target.precision == "int8"
     quantised, floating = count_layers(written)
     return Artifact(
@@ -185,6 +198,7 @@ def _record(
         file=target.file,
         sha256=files.sha256_of(path),
         bytes=metadata.total_bytes(path),
+        precision=target.precision,
         opset=target.opset,
         input_shape=model.record.input_shape,
         batch=1 if target.batch == "dynamic" else target.batch,
@@ -195,4 +209,5 @@ def _record(
         calibration=calibration.description if int8 and calibration else None,
         accuracy_valid=calibration.valid if int8 and calibration else True,
         parity=found,
+        notes=notes,
     )

@@ -233,4 +233,6 @@ def _measure(run: Run, item: Latency) -> str:
     artifact = run.artifacts.get(item.timing.subject)
     if artifact is not None and artifact.quantised_layers:
         done.append("INT8")
+    elif artifact is not None and artifact.precision == "fp16":
+        done.append("FP16")
     return words.listing(done) if done else "the change"

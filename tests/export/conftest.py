@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from edgekd.core import provenance, records
+from edgekd.core import catalogue, provenance, records
 from edgekd.export.target import Target
 from edgekd.export.write import Calibration, export
 from edgekd.models.checkpoint import Model
@@ -100,7 +100,7 @@ def small() -> Model:
 def exports(small: Model, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """The network's artifact for every built-in target: name -> folder."""
     folders = {}
-    for name in ("onnx-fp32", "onnx-int8", "tensorrt-int8"):
+    for name in catalogue.names("export"):
         folders[name] = tmp_path_factory.mktemp("exports") / name
         export(
             small,

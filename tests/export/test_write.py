@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from edgekd.core import records
+from edgekd.core import catalogue, records
 from edgekd.core.errors import DataError, ExportError, UsageError
 from edgekd.export import write
 from edgekd.export.target import Target
@@ -22,24 +22,28 @@ def artifact(folder: Path) -> records.Artifact:
     return records.read(records.Artifact, folder / "artifact.json")
 
 
-@pytest.mark.parametrize("name", ["onnx-fp32", "onnx-int8", "tensorrt-int8"])
+@pytest.mark.parametrize("name", catalogue.names("export"))
 def test_record_describes_the_file(exports: dict[str, Path], name: str) -> None:
     found = artifact(exports[name])
     path = exports[name] / found.file
     records.check_file(path, found.sha256)
+    assert found.precision == Target.read(name).precision
     assert found.bytes == path.stat().st_size
     assert found.opset == onnx.load(str(path)).opset_import[0].version
     assert found.parents == ("ab" * 32,)
     onnx.checker.check_model(str(path), full_check=True)
 
 
-@pytest.mark.parametrize("name", ["onnx-fp32", "onnx-int8", "tensorrt-int8"])
+@pytest.mark.parametrize("name", catalogue.names("export"))
 def test_artifact_computes_what_its_checkpoint_does(exports: dict[str, Path], name: str) -> None:
     parity = artifact(exports[name]).parity
     assert parity.state == "passed"
     assert parity.images == 32
-    assert parity.relative_error < (1e-4 if name == "onnx-fp32" else 0.25)
-    assert parity.cosine > (0.9999 if name == "onnx-fp32" else 0.98)
+    error, cosine = {"fp32": (1e-4, 0.9999), "fp16": (0.01, 0.9999), "int8": (0.25, 0.98)}[
+        Target.read(name).precision
+    ]
+    assert parity.relative_error < error
+    assert parity.cosine > cosine
 
 
 def test_layers_are_counted_in_the_written_graph(exports: dict[str, Path]) -> None:
@@ -48,7 +52,8 @@ def test_layers_are_counted_in_the_written_graph(exports: dict[str, Path]) -> No
         for name, folder in exports.items()
         for found in [artifact(folder)]
     }
-    assert counts == {"onnx-fp32": (0, 3), "onnx-int8": (3, 0), "tensorrt-int8": (3, 0)}
+    quantised = {"onnx-int8", "tensorrt-int8"}
+    assert counts == {name: (3, 0) if name in quantised else (0, 3) for name in exports}
 
 
 def test_exported_network_keeps_the_rules_of_tensorrt(exports: dict[str, Path]) -> None:

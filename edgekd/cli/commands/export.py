@@ -67,6 +67,8 @@ def command(
         f"parity on {parity.images} images: {parity.state}, relative error "
         f"{parity.relative_error:.2g}, same top-1 for {parity.top1_agreement_ratio:.1%}"
     )
+    for note in artifact.notes:
+        print(note)
     if artifact.target.startswith("tensorrt"):
         print("engine not built: that needs TensorRT on the board itself")
     if not artifact.accuracy_valid:
