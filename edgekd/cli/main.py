@@ -13,6 +13,7 @@ import typer
 from edgekd import __version__
 from edgekd.cli import console
 from edgekd.cli.commands import (
+    diff,
     doctor,
     evaluate,
     export,
@@ -34,7 +35,7 @@ INTERNAL_FAULT = 70
 app = typer.Typer(
     name="edgekd",
     help="Ship a trained CNN to an edge device: prune or quantise, distil, export, measure, gate.",
-    epilog="Exit status: 0 passed, 1 gate failed, 2 your mistake, 3 inconclusive, "
+    epilog="Exit status: 0 passed, 1 failed or different, 2 your mistake, 3 inconclusive, "
     "4 environment or device missing, 5 export failed, 70 fault of edgekd, 130 interrupted.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -42,7 +43,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 for module in (
-    init, run, prune, quantize, finetune, export, evaluate, profile, landscape, gate, report,
+    init, run, prune, quantize, finetune, export, evaluate, diff, profile, landscape, gate, report,
     list_command, doctor,
 ):  # fmt: skip
     app.command(module.NAME)(module.command)
