@@ -12,10 +12,11 @@ import torch
 from numpy.typing import NDArray
 from onnx import ModelProto
 
+from edgekd.agent import infer
 from edgekd.core import files, provenance, records
 from edgekd.core.errors import DataError, ExportError, UsageError
 from edgekd.core.records import Artifact, Parity
-from edgekd.export import half, metadata, parity, qdq, runtime
+from edgekd.export import golden, half, metadata, parity, qdq, runtime
 from edgekd.export.formats import onnx as onnx_format
 from edgekd.export.plan import count_layers
 from edgekd.export.qdq import Ranges
@@ -40,6 +41,16 @@ class Calibration:
     valid: bool = True  # False: random images, of which no accuracy follows
 
 
+@dataclass(frozen=True)
+class _Outcome:
+    """What the record tells of the export itself."""
+
+    written: ModelProto
+    parity: Parity
+    notes: tuple[str, ...]
+    golden_sha256: str | None
+
+
 def export(
     model: Model,
     target: Target,
@@ -47,6 +58,7 @@ def export(
     *,
     parity_nchw: NDArray[np.float32],
     calibration: Calibration | None = None,
+    golden_nhwc: NDArray[np.uint8] | None = None,
 ) -> Artifact:
     """Write ``out``/FILE and ``out``/artifact.json, and check that it computes what the model does.
 
@@ -57,10 +69,12 @@ def export(
         out: a folder, created if need be; nothing is written to it unless the export succeeds.
         parity_nchw: real images, prepared as the model takes them; at least one.
         calibration: needed for INT8; ignored for others.
+        golden_nhwc: uint8, real images as they are read; they are stored beside the file with the
+            logits that it gives. None: there are none.
 
     Raises:
         UsageError: INT8 without calibration.
-        DataError: no images for parity, or of another shape than the model's.
+        DataError: no images for parity, or any of another shape than the model's.
         ExportError: it cannot be exported, has under 8 bits, or an FP32 artifact does not compute
             the same.
     """
@@ -69,7 +83,7 @@ def export(
             f"target '{target.name}' needs images for calibration: name them with --calibration"
         )
     model = _in_float(model)
-    _check_images(model, parity_nchw)
+    _check_images(model, parity_nchw, golden_nhwc)
     with tempfile.TemporaryDirectory(prefix="edgekd-export-") as name:
         draft = Path(name) / target.file
         expected_nk = _expected(model, parity_nchw)
@@ -85,9 +99,11 @@ def export(
         if target.precision != "fp32":
             logits_nk = runtime.logits(draft, parity_nchw)
             found = parity.compare(expected_nk, logits_nk, target.tolerance)
-        with _cleaning(out / target.file, out / RECORD):
+        with _cleaning(out / target.file, out / golden.FILE, out / RECORD):
             files.write_bytes(out / target.file, draft.read_bytes())
-            artifact = _record(model, target, out, (written, found, notes), calibration)
+            sha256 = _pairs(model, draft, out / golden.FILE, golden_nhwc)
+            outcome = _Outcome(written, found, notes, sha256)
+            artifact = _record(model, target, out, outcome, calibration)
             records.write(artifact, out / RECORD)
     return artifact
 
@@ -139,12 +155,32 @@ def _halve(
     return halved, notes
 
 
-def _check_images(model: Model, images_nchw: NDArray[np.float32]) -> None:
+def _pairs(
+    model: Model, draft: Path, path: Path, images_nhwc: NDArray[np.uint8] | None
+) -> str | None:
+    """Write golden pairs and return their SHA-256; without images, remove those that are there."""
+    if images_nhwc is None:
+        path.unlink(missing_ok=True)
+        return None
+    rule = model.record.normalisation
+    logits_nk = runtime.logits(draft, infer.normalise(images_nhwc, rule.mean, rule.std))
+    golden.write(path, images_nhwc, logits_nk)
+    return files.sha256_of(path)
+
+
+def _check_images(
+    model: Model, images_nchw: NDArray[np.float32], golden_nhwc: NDArray[np.uint8] | None
+) -> None:
     shape = model.record.input_shape
     if not len(images_nchw) or images_nchw.shape[1:] != shape:
         raise DataError(
             f"parity needs images of {list(shape)}, but has {len(images_nchw)} of "
             f"{list(images_nchw.shape[1:])}"
+        )
+    wanted = [*shape[1:], shape[0]]
+    if golden_nhwc is not None and list(golden_nhwc.shape[1:]) != wanted:
+        raise DataError(
+            f"golden pairs need images of {wanted}, but have {list(golden_nhwc.shape[1:])}"
         )
 
 
@@ -184,13 +220,12 @@ def _record(
     model: Model,
     target: Target,
     out: Path,
-    outcome: tuple[ModelProto, Parity, tuple[str, ...]],
+    outcome: _Outcome,
     calibration: Calibration | None,
 ) -> Artifact:
     path = out / target.file
-    written, found, notes = outcome
     int8 = target.precision == "int8"
-    quantised, floating = count_layers(written)
+    quantised, floating = count_layers(outcome.written)
     return Artifact(
         provenance=provenance.stamp("torch", "onnx", "onnxruntime", "onnxscript"),
         parents=(model.record.weights_sha256,),
@@ -208,6 +243,7 @@ def _record(
         float_layers=floating,
         calibration=calibration.description if int8 and calibration else None,
         accuracy_valid=calibration.valid if int8 and calibration else True,
-        parity=found,
-        notes=notes,
+        parity=outcome.parity,
+        notes=outcome.notes,
+        golden_sha256=outcome.golden_sha256,
     )

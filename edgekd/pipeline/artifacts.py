@@ -13,7 +13,7 @@ from edgekd.core.errors import UsageError
 from edgekd.core.run_folder import REFERENCE
 from edgekd.data import augment
 from edgekd.data.images import ImageSet
-from edgekd.export import write
+from edgekd.export import golden, write
 from edgekd.export.qdq import Ranges
 from edgekd.export.target import Target
 from edgekd.export.write import Calibration
@@ -79,7 +79,16 @@ def export(
     calibration = Calibration(
         find, f"{spec.calibrator} on {count} {kind} images", valid=images is not None
     )
-    artifact = write.export(model, target, out, parity_nchw=parity_nchw, calibration=calibration)
+    artifact = write.export(
+        model,
+        target,
+        out,
+        parity_nchw=parity_nchw,
+        calibration=calibration,
+        golden_nhwc=None if images is None else images.batch(_rows(images, golden.PAIRS, seed)),
+    )
+    if artifact.notes:
+        log.info("%s: %s", target.name, "; ".join(artifact.notes))
     if artifact.parity.state != "passed":
         log.warning(
             "%s: parity %s: its logits differ by up to %.2g standard deviations from the "
@@ -96,11 +105,15 @@ def _batches(
     if images is None:
         yield from ranges.random_batches(model.record.input_shape, count, seed)
         return
-    chosen = np.random.default_rng(seed).permutation(len(images))[:count]
+    chosen = _rows(images, count, seed)
     for first in range(0, len(chosen), _BATCH):
         pixels = images.batch(np.sort(chosen[first : first + _BATCH]))
         prepared_nchw = augment.normalise(pixels, model.record.normalisation, "cpu")
         yield prepared_nchw.numpy()
+
+
+def _rows(images: ImageSet, count: int, seed: int) -> NDArray[np.int64]:
+    return np.random.default_rng(seed).permutation(len(images))[:count]
 
 
 def _step(job: Job, subject: str, model: Model, target: Target) -> None:
