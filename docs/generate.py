@@ -1,6 +1,7 @@
 """Write the generated pages: ``python docs/generate.py``. A test checks that they are up to date.
 
-commands.md is what ``--help`` prints; recipes.md is what edgekd/core/specs.py says of each key.
+commands.md is what ``--help`` prints; recipes.md is what edgekd/core/specs.py says of each key;
+lint.md is what the rules in edgekd/lint say of themselves.
 """
 
 import ast
@@ -77,6 +78,21 @@ def commands() -> str:
     return "\n".join(parts)
 
 
+def lint() -> str:
+    """Return the page about the rules of ``edgekd lint``."""
+    from edgekd.lint.rule import text_of
+    from edgekd.lint.run import every_rule
+
+    parts = [LINT_HEAD]
+    for rule in every_rule():
+        since = f"; from {text_of(rule.later[0])}: {rule.later[1]}" if rule.later else ""
+        parts.append(
+            f"### {rule.id} {rule.title}\n\n{rule.severity}{since}. {rule.why}\n\n"
+            f"To mend: {rule.fix} Source: {rule.source}.\n"
+        )
+    return "\n".join(parts)
+
+
 def _help(*command: str) -> str:
     # A fixed width, so that the page does not depend on the terminal.
     environment = {"PATH": "/usr/bin:/bin", "COLUMNS": "100", "NO_COLOR": "1", "TERM": "dumb"}
@@ -140,6 +156,32 @@ nothing else on stdout.
 """
 
 
+LINT_HEAD = """\
+# The rules of `edgekd lint`
+
+`edgekd lint MODEL.onnx` reads anybody's ONNX file and says what TensorRT would refuse (error), run
+slowly or less accurately than it could (warning), or what is good to know (info). It needs neither
+a GPU nor TensorRT. Status: 0 no error, 1 errors, 2 the file cannot be read.
+
+- `--trt 10.3` judges for one version, repeated for several. Without it the versions of JetPack 5, 6
+  and 7 and the newest count; a finding that holds for some of them names them.
+- `--target tensorrt-int8` says what the file was made for: then Q023 wants it quantised.
+- `--fix OUT.onnx` writes a copy, mended where that changes no result (Q002 for weights, Q007, T009,
+  T011), and judges the copy.
+- `--dla` adds the rules of the deep learning accelerator, D001 and D002.
+- `--format sarif` is for code hosts and editors, `--format json` for scripts.
+
+Operators are looked up in the parser's tables of TensorRT 10.1 and 10.15; for another version the
+nearest earlier one is used, or the oldest, and a note says so. The rules come from documents and
+from the parser's source; no engine was built to check them. Optimisation profiles are no part of an
+ONNX file: T007 only says where the builder needs one. A rule's severity stands first; what is found
+can lower or raise it.
+
+## Rules
+"""
+
+
 if __name__ == "__main__":
     (DOCS / "recipes.md").write_text(recipes(), encoding="utf-8")
     (DOCS / "commands.md").write_text(commands(), encoding="utf-8")
+    (DOCS / "lint.md").write_text(lint(), encoding="utf-8")

@@ -30,6 +30,10 @@ def test_the_page_about_commands_is_what_help_prints(generate: ModuleType) -> No
     assert (ROOT / "docs" / "commands.md").read_text() == generate.commands()
 
 
+def test_the_page_about_lint_is_what_the_rules_say(generate: ModuleType) -> None:
+    assert (ROOT / "docs" / "lint.md").read_text() == generate.lint()
+
+
 @pytest.mark.parametrize(
     "page", [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))],
     ids=lambda page: page.name,

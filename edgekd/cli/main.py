@@ -21,6 +21,7 @@ from edgekd.cli.commands import (
     gate,
     init,
     landscape,
+    lint,
     profile,
     prune,
     quantize,
@@ -43,8 +44,8 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 for module in (
-    init, run, prune, quantize, finetune, export, evaluate, diff, profile, landscape, gate, report,
-    list_command, doctor,
+    init, run, prune, quantize, finetune, export, lint, evaluate, diff, profile, landscape, gate,
+    report, list_command, doctor,
 ):  # fmt: skip
     app.command(module.NAME)(module.command)
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 COMMANDS = [
-    "init", "run", "prune", "quantize", "finetune", "export", "evaluate", "diff", "profile",
-    "landscape", "gate", "report", "list", "doctor",
+    "init", "run", "prune", "quantize", "finetune", "export", "lint", "evaluate", "diff",
+    "profile", "landscape", "gate", "report", "list", "doctor",
 ]  # fmt: skip
 HEAVY = ["torch", "torchvision", "onnx", "onnxruntime", "sklearn", "PIL", "scipy", "pydantic"]
 

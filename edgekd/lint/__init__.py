@@ -1,0 +1,1 @@
+"""Check an ONNX file against what TensorRT accepts and runs fast; no GPU needed."""

@@ -1,0 +1,152 @@
+"""Every rule sees what it is about, and lets a sound graph pass."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+from onnx import helper
+
+from edgekd.lint.model import Graph
+from edgekd.lint.rule import Hit
+from tests.lint.cases import BAD, ELSEWHERE, GOOD, RULES, integers, opset, plain
+from tests.lint.graphs import Net, half, sound
+
+
+def hits(rule: str, net: Net, trt: tuple[int, int] = (10, 3), **options: bool) -> list[Hit]:
+    graph = Graph(net.model(), **options)
+    return list(RULES[rule].check(graph.at(trt)))
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_the_rule_sees(case: str) -> None:
+    assert hits(case[:4], BAD[case]())
+
+
+@pytest.mark.parametrize("case", GOOD)
+def test_the_rule_lets_pass(case: str) -> None:
+    assert hits(case[:4], GOOD[case]()) == []
+
+
+def test_every_rule_is_seen_at_work() -> None:
+    assert {case[:4] for case in BAD} | ELSEWHERE == set(RULES)
+
+
+def test_a_model_called_int8_must_be_quantised() -> None:
+    assert hits("Q023", plain("Relu"), labelled_int8=True)
+    assert not hits("Q023", plain("Relu"))
+    assert not hits("Q023", sound(), labelled_int8=True)
+
+
+def test_the_accelerator_takes_neither_dynamic_nor_large_sizes() -> None:
+    for shape in ((None, 3, 8, 8), (5000, 3, 8, 8), (1, 3, 9000, 8)):
+        net = Net(shape=shape).node("Relu", "x", "y")
+        assert hits("D001", net, dla=True)
+        assert not hits("D001", net)
+    assert not hits("D001", plain("Relu"), dla=True)
+
+
+def test_the_accelerator_reads_quantised_graphs_since_10_8() -> None:
+    assert hits("D001", sound(), (10, 7), dla=True)
+    assert not hits("D001", sound(), (10, 8), dla=True)
+
+
+def test_the_accelerator_computes_no_floats_in_a_strongly_typed_network() -> None:
+    net = Net().floats("w", 16, 16, 3, 3).node("Conv", "x w", "y")
+    assert hits("D001", net, (11, 0), dla=True)
+    assert not hits("D001", net, (10, 3), dla=True)
+    assert not hits("D001", half(), (11, 0), dla=True)
+
+
+def test_the_accelerator_wants_a_scale_for_each_tensor() -> None:
+    net = sound()
+    assert [hit.tensor for hit in hits("D002", net, dla=True)] == ["c2"]  # added unquantised
+    assert not hits("D002", net)
+
+
+def severities(rule: str, net: Net, trt: tuple[int, int]) -> set[str]:
+    return {hit.severity or RULES[rule].severity_at(trt) for hit in hits(rule, net, trt)}
+
+
+@pytest.mark.parametrize(
+    ("case", "trt", "expected"),
+    [
+        ("Q002 uint8", (10, 9), {"error"}),
+        ("Q002 uint8", (10, 10), {"warning"}),
+        ("Q002 missing", (8, 5), {"warning"}),
+        ("Q002 int16", (11, 4), {"error"}),
+        ("Q006 conv", (10, 3), {"error"}),
+        ("Q006 in groups", (10, 3), {"warning"}),
+        ("T001 later", (10, 14), set()),
+        ("T002 early", (8, 5), set()),
+        ("T005", (10, 3), {"error"}),
+        ("T005 cubic", (10, 3), {"warning"}),
+        ("T007", (10, 3), {"warning"}),
+        ("T007 batch", (10, 3), {"info"}),
+        ("T009", (10, 3), {"warning"}),
+    ],
+)
+def test_severity_depends_on_the_version_and_on_what_was_found(
+    case: str, trt: tuple[int, int], expected: set[str]
+) -> None:
+    assert severities(case[:4], BAD[case](), trt) == expected
+
+
+@pytest.mark.parametrize(
+    ("number", "trt", "expected"),
+    [
+        (17, (8, 5), set()),
+        (18, (8, 6), {"error"}),
+        (20, (10, 1), set()),
+        (21, (10, 1), {"error"}),
+        (21, (10, 13), {"warning"}),
+        (24, (10, 15), set()),
+    ],
+)
+def test_later_versions_read_later_opsets(
+    number: int, trt: tuple[int, int], expected: set[str]
+) -> None:
+    assert severities("T002", opset(number), trt) == expected
+
+
+def test_integers_of_64_bits_are_cast_only_before_version_9() -> None:
+    large = integers(np.int64, 2**40)
+    assert hits("T006", large, (8, 6))
+    assert not hits("T006", large, (9, 0))
+
+
+def test_operators_inside_branches_are_judged() -> None:
+    inner = helper.make_graph(
+        [helper.make_node("Det", ["x"], ["d"], "inside")], "then", [],
+        [helper.make_tensor_value_info("d", 1, None)],
+    )  # fmt: skip
+    net = Net().put("c", [True], np.bool_)
+    net.node("If", "c", "y", then_branch=inner, else_branch=inner)
+    assert {hit.node for hit in hits("T001", net)} == {"inside"}
+
+
+def test_a_local_function_is_known_and_its_body_judged() -> None:
+    model = plain("Mine", domain="local").model()
+    body = [helper.make_node("Det", ["a"], ["b"], "inside")]
+    opsets = [helper.make_opsetid("", 17)]
+    model.functions.append(helper.make_function("local", "Mine", ["a"], ["b"], body, opsets))
+    found = list(RULES["T001"].check(Graph(model)))
+    assert [hit.node for hit in found] == ["inside"]
+
+
+def test_integers_may_pass_through_copies_before_they_are_dequantised() -> None:
+    net = Net().put("s", 0.1).put("z", 0, np.int8).node("QuantizeLinear", "x s z", "q")
+    net.node("MaxPool", "q", "p", kernel_shape=[2, 2]).node("DequantizeLinear", "p s z", "y")
+    assert hits("Q012", net) == []
+
+
+def every_case() -> Iterator[Net]:
+    for make in [*BAD.values(), *GOOD.values()]:
+        yield make()
+
+
+def test_no_rule_stumbles_over_the_faults_of_another() -> None:
+    for net in every_case():
+        graph = Graph(net.model(), labelled_int8=True, dla=True)
+        for rule in RULES.values():
+            for trt in ((8, 5), (11, 4)):
+                list(rule.check(graph.at(trt)))
