@@ -33,7 +33,7 @@ LINES = 320
 HEAVY = ("torch", "torchvision", "onnx", "onnxruntime", "sklearn", "PIL", "scipy.stats", "timm")
 TRAINING = ("torch", "torchvision", "sklearn", "PIL", "timm", "accelerate", "torch_pruning")
 # What works in a base installation, which has none of the packages above.
-BASE = ("agent", "core", "remote", "gate", "report", "profile", "evaluate", "cli", "data")
+BASE = ("agent", "core", "remote", "gate", "report", "profile", "lint", "evaluate", "cli", "data")
 NEEDS_TORCH = {"edgekd.data.augment", "edgekd.data.strong"}
 
 PICKLE = {"edgekd.data.unpickle": {"Unpickler", "UnpicklingError"}}

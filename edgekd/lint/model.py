@@ -9,7 +9,11 @@ from typing import Any
 
 import numpy as np
 import onnx
-from google.protobuf.message import DecodeError, EncodeError  # type: ignore[import-untyped]
+from google.protobuf.message import (  # type: ignore[import-untyped]
+    DecodeError,
+    EncodeError,
+    Message,
+)
 from numpy.typing import NDArray
 from onnx import FunctionProto, GraphProto, ModelProto, NodeProto, TensorProto, numpy_helper
 
@@ -178,7 +182,25 @@ def load(path: Path, *, labelled_int8: bool = False, dla: bool = False) -> Graph
         raise UsageError(f"'{path}' is not an ONNX model: {error}") from error
     if not model.graph.node and not model.graph.output:
         raise UsageError(f"'{path}' is not an ONNX model: it has neither nodes nor outputs")
+    if not all(isinstance(text, str) for text in _texts(model)):
+        raise UsageError(f"'{path}' is not an ONNX model: a name in it is not UTF-8")
     return Graph(model, path.parent, labelled_int8=labelled_int8, dla=dla)
+
+
+def _texts(message: Message) -> Iterator[str | bytes]:
+    """Yield all strings in a message; protobuf gives those that are not UTF-8 as bytes."""
+    if isinstance(message, TensorProto):  # leave its data alone, which may be large
+        yield message.name
+        for entry in message.external_data:
+            yield from (entry.key, entry.value)
+        return
+    for field, value in message.ListFields():
+        values = [value] if isinstance(value, str | bytes | Message) else value
+        if field.type == field.TYPE_STRING:
+            yield from values
+        elif field.type == field.TYPE_MESSAGE:
+            for inner in values:
+                yield from _texts(inner)
 
 
 def _inferred(model: ModelProto) -> ModelProto:
