@@ -20,7 +20,7 @@ from edgekd.data.images import ImageSet
 from edgekd.evaluate import accuracy
 from edgekd.evaluate.probes import Network
 
-CHUNK = 8  # tensors that a run gives at most
+CHUNK = 16  # tensors that a run gives at most
 _RUN_BYTES = 64 * 2**20  # of those tensors, for each file
 
 
@@ -58,10 +58,10 @@ def compare(
 ) -> Comparison:
     """Find the first tensor whose relative error is beyond the tolerance.
 
-    The search looks at eight tensors at once, evenly spaced, then between the last that agrees and
-    the first that differs: ceil(log8 L) runs for L tensors, and a run or two for the branches
+    The search looks at 16 tensors at once, evenly spaced, then between the last that agrees and
+    the first that differs: ceil(log16 L) runs for L tensors, and a run or two for the branches
     that lead there. A difference that has vanished again where it looks, the network's last tensor
-    always among those, is not seen: ``every`` measures all, in L / 8 runs.
+    always among those, is not seen: ``every`` measures all, in L / 16 runs.
 
     Args:
         files: two ONNX files of one network, with one input of images.
@@ -178,7 +178,7 @@ class _Scale:
         self._folder = folder
 
     def measure(self, keys: Sequence[str]) -> None:
-        """Run both files, once for every eight tensors that were not measured before."""
+        """Run both files, once for every 16 tensors that were not measured before."""
         new = [key for key in keys if key not in self.sums]
         for start in range(0, len(new), CHUNK):
             self._run(new[start : start + CHUNK])

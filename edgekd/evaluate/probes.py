@@ -10,12 +10,13 @@ from pathlib import Path
 
 import onnx
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
-from onnx import GraphProto, NodeProto, TensorProto, ValueInfoProto, helper
+from onnx import GraphProto, NodeProto, TensorProto, TensorShapeProto, ValueInfoProto, helper
 
 from edgekd.core.errors import RecordError
 
 _DEQUANTISED = "/dequantised"
 _REAL = {TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.BFLOAT16, TensorProto.DOUBLE}
+_ANY_BATCH = 1_000_003  # a prime that no other side of a tensor has
 _OUTPUT = "edgekd.probe"
 
 
@@ -56,9 +57,6 @@ class Network:
         graph = self._model.graph
         constants = {tensor.name for tensor in graph.initializer}
         self._input = next(value for value in graph.input if value.name not in constants)
-        batch = self._input.type.tensor_type.shape.dim[0]
-        if not batch.HasField("dim_value"):
-            batch.dim_param = batch.dim_param or "N"  # a name, by which to know it again
         self._makers = {name: node for node in graph.node for name in node.output if name}
         self.tensors = self._find()  # by key, in the order in which they are computed
         self._keys = {tensor.name: key for key, tensor in self.tensors.items()}
@@ -116,9 +114,7 @@ class Network:
 
     def _find(self) -> dict[str, Tensor]:
         """Find the tensors of real numbers that hold something of each image."""
-        graph = onnx.shape_inference.infer_shapes(self._model, data_prop=True).graph
-        values = {value.name: value for value in [*graph.value_info, *graph.output]}
-        batch = self._input.type.tensor_type.shape.dim[0]
+        batch, values = self._infer()
         moving = {self._input.name}
         found: dict[str, Tensor] = {}
         for node in self._model.graph.node:
@@ -128,13 +124,25 @@ class Network:
             for name in node.output:
                 type_ = values[name].type.tensor_type if name in values else None
                 dims = list(type_.shape.dim) if type_ else []
-                if type_ and dims and type_.elem_type in _REAL and dims[0] == batch:
+                if type_ and dims and type_.elem_type in _REAL and dims[0].dim_value == batch:
                     shape = tuple(dim.dim_value for dim in dims[1:])
                     key = name.removesuffix(_DEQUANTISED)
                     if all(shape):
                         layer, operator = _words(key, node)
                         found[key] = Tensor(name, layer, operator, type_.elem_type, shape)
         return found
+
+    def _infer(self) -> tuple[int, dict[str, ValueInfoProto]]:
+        """Return the batch, a number of its own where it is free, and what is known of tensors."""
+        dim = self._input.type.tensor_type.shape.dim[0]
+        free = TensorShapeProto.Dimension()
+        free.CopyFrom(dim)
+        # A name would be lost in the first Reshape that infers the batch.
+        dim.dim_value = dim.dim_value or _ANY_BATCH
+        graph = onnx.shape_inference.infer_shapes(self._model, data_prop=True).graph
+        batch = int(dim.dim_value)
+        dim.CopyFrom(free)
+        return batch, {value.name: value for value in [*graph.value_info, *graph.output]}
 
 
 def _reads(node: NodeProto) -> Iterator[str]:

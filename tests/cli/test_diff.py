@@ -45,7 +45,7 @@ def test_diff_names_the_layer_in_a_table_and_a_sentence_with_status_1(
     assert lines[0].split("  ")[0] == "layer"
     row = next(line.split() for line in lines if line.startswith("layer2.0.conv1 "))
     assert lines[-1] == f"first differs: layer2.0.conv1 (relative error {row[2]}, limit 0.05)"
-    assert "of 25 layers measured" in err
+    assert "of 26 layers measured" in err
 
 
 def test_diff_of_a_checkpoint_and_its_export_finds_nothing(
@@ -57,7 +57,7 @@ def test_diff_of_a_checkpoint_and_its_export_finds_nothing(
         "--images", 4,
     )  # fmt: skip
     assert status == 0
-    assert out.splitlines()[-1] == "nothing differs: 8 of 25 layers measured, limit 1e-06"
+    assert out.splitlines()[-1] == "nothing differs: 16 of 26 layers measured, limit 1e-06"
 
 
 def test_diff_prints_all_layers_as_json(
@@ -71,7 +71,7 @@ def test_diff_prints_all_layers_as_json(
     assert status == 1
     found = json.loads(out)
     assert found["tolerance"] == 0.05
-    assert found["common"] == len(found["measured"]) == 25
+    assert found["common"] == len(found["measured"]) == 26
     assert found["first"] == next(row for row in found["measured"] if row["relative_error"] > 0.05)
     assert found["first"]["layer"] == "layer2.0.conv1"
 
