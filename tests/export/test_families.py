@@ -83,7 +83,7 @@ def family(
     images_nchw = photographs(count, pixels)
     model = network(request.param, images_nchw[count // 4 :])
     folder = tmp_path_factory.mktemp(request.param)
-    for name in ("onnx-fp32", "onnx-int8", "tensorrt-int8"):
+    for name in ("onnx-fp32", "onnx-fp16", "onnx-int8", "tensorrt-int8"):
         write.export(
             model,
             Target.read(name),
@@ -108,6 +108,14 @@ def test_float_artifact_computes_what_its_checkpoint_does(family: dict[str, Any]
     assert parity.relative_error < 1e-3
     assert parity.cosine > 0.99999
     assert parity.top1_agreement_ratio == 1
+
+
+def test_fp16_artifact_all_but_computes_what_its_checkpoint_does(family: dict[str, Any]) -> None:
+    found = artifact(family, "onnx-fp16")
+    assert found.parity.cosine > 0.998  # untrained networks amplify the rounding
+    assert not [note for note in found.notes if "stays FP32" in note]
+    weights = [t for t in written(family, "onnx-fp16").graph.initializer if len(t.dims) > 1]
+    assert {tensor.data_type for tensor in weights} == {onnx.TensorProto.FLOAT16}
 
 
 def test_no_batch_normalisation_is_left_behind_a_convolution(family: dict[str, Any]) -> None:

@@ -232,6 +232,19 @@ def test_logits_that_are_computed_in_fp32_need_no_cast() -> None:
     assert kinds(result)["logits"] == TensorProto.FLOAT
 
 
+def test_cast_says_its_own_type() -> None:
+    b = Builder()
+    count = b.constant("count", np.array([3], np.int64))
+    factor = b.node("Cast", count, name="factor", to=TensorProto.FLOAT)
+    x = b.node("Mul", b.conv("images", 16, 16, name="stem"), factor, name="mul")
+    model = b.model(b.head(x, 16))
+    result, notes = halved(model)
+    found = kinds(result)
+    assert single(notes) == []
+    assert found["factor/Cast"] == TensorProto.FLOAT
+    assert found["factor/Cast/half"] == found["mul/Mul"] == TensorProto.FLOAT16
+
+
 def test_branches_in_the_graph_are_refused() -> None:
     b = Builder()
     flag = b.constant("flag", np.array(True))
