@@ -128,16 +128,19 @@ class Graph:
         value = self.constant(tensor)
         return None if value is None or value.dtype.kind in "OSU" else value.astype(np.float64)
 
-    def weights_behind(self, tensor: str) -> str:
-        """Return the constant that ``tensor`` is, seen through Q, DQ and Identity; "": none."""
-        for _ in range(len(self.nodes) + 1):
-            if self.is_constant(tensor):
-                return tensor
+    def origin(self, tensor: str) -> str:
+        """Return the tensor that ``tensor`` is, but for Q, DQ and Identity on the way."""
+        for _ in self.nodes:  # not for ever, should they stand in a circle
             node = self.made_by(tensor, *PAIRED, "Identity")
-            if node is None:
-                return ""
+            if node is None or self.is_constant(tensor):
+                break
             tensor = given(node, 0)
-        return ""
+        return tensor
+
+    def weights_behind(self, tensor: str) -> str:
+        """Return the constant that ``tensor`` is, but for Q, DQ and Identity; "": it is none."""
+        origin = self.origin(tensor)
+        return origin if self.is_constant(origin) else ""
 
     @cached_property
     def _types(self) -> dict[str, tuple[int, Shape | None]]:

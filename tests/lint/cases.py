@@ -105,7 +105,7 @@ def bias_of_int32() -> Net:
 
 
 def small_channels() -> Net:
-    return Net(shape=(1, 4, 8, 8)).conv("x", "c", 4, 8).conv("c", "y", 8, 8)
+    return Net(shape=(1, 4, 8, 8)).conv("x", "c", 4, 12).conv("c", "y", 12, 12)
 
 
 def plain(kind: str, **attributes: Any) -> Net:

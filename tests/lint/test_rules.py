@@ -114,6 +114,85 @@ def test_integers_of_64_bits_are_cast_only_before_version_9() -> None:
     assert not hits("T006", large, (9, 0))
 
 
+def test_small_integers_of_64_bits_are_no_loss_in_32() -> None:
+    assert not hits("T006", integers(np.int64, 2**31 - 1), (8, 6))
+
+
+@pytest.mark.parametrize(
+    ("inputs", "outputs", "group", "first", "small"),
+    [
+        (3, 8, 1, True, False),  # the first layer may be narrow
+        (3, 12, 1, True, True),
+        (8, 8, 1, False, True),
+        (8, 16, 1, False, False),
+        (9, 16, 1, False, False),
+        (9, 18, 1, False, True),
+        (16, 16, 1, False, False),
+        (17, 17, 1, False, False),
+        (8, 8, 8, False, False),  # each channel for itself
+        (12, 12, 12, False, True),
+    ],
+)
+def test_small_convolutions_are_those_that_tensor_cores_do_not_speed_up(
+    inputs: int, outputs: int, group: int, *, first: bool, small: bool
+) -> None:
+    net = Net(shape=(1, inputs, 8, 8))
+    start = "x" if first else "r"
+    net.node("Relu", "x", "r").conv(start, "y", inputs, outputs, group=group)
+    assert bool(hits("Q021", net)) == small
+
+
+@pytest.mark.parametrize(
+    ("shape", "turned", "small"),
+    [((16, 16), 0, False), ((16, 10), 0, True), ((10, 16), 1, True), ((15, 16), 0, True)],
+)
+def test_small_linear_layers_have_fewer_than_16_inputs_or_outputs(
+    shape: tuple[int, int], turned: int, *, small: bool
+) -> None:
+    net = Net(shape=(1, shape[turned])).pair("x", "xq").weights("w", *shape, axis=1 - turned)
+    assert bool(hits("Q021", net.node("Gemm", "xq w", "y", transB=turned))) == small
+
+
+def test_a_float_layer_that_is_small_is_no_loss() -> None:
+    net = sound().floats("w2", 12, 12, 3, 3)
+    assert hits("Q014", net.node("Conv", "y w2", "z")) == []
+
+
+def test_an_axis_needs_opset_13_even_with_one_scale() -> None:
+    net = Net(opset=12).pair("x", "y")
+    assert not hits("Q010", net)
+    net.find("y").attribute.append(helper.make_attribute("axis", 0))
+    assert hits("Q010", net)
+
+
+@pytest.mark.parametrize(("trt", "expected"), [((10, 9), {"error"}), ((10, 10), {"warning"})])
+def test_unsigned_weights_without_zero_point_are_read_since_10_10(
+    trt: tuple[int, int], expected: set[str]
+) -> None:
+    net = Net().put("w", [[3]], np.uint8).put("s", 0.1).node("DequantizeLinear", "w s", "y")
+    assert severities("Q008", net, trt) == expected
+
+
+def test_the_remarks_name_depthwise_and_outer_layers_alone() -> None:
+    net = Net().conv("x", "a", group=16).conv("a", "b").floats("w", 16, 16, 3, 3)
+    messages = [(hit.node, hit.message) for hit in hits("Q022", net.node("Conv", "b w", "y"))]
+    assert messages == [
+        ("a", "a depthwise convolution is quantised"),
+        ("a", "the first layer is quantised"),
+        ("y", "the last layer is float"),
+    ]
+
+
+def test_a_shortcut_through_a_quantised_convolution_is_fused() -> None:
+    net = Net().conv("x", "main").conv("x", "down").pair("down", "skip")
+    assert hits("Q017", net.node("Add", "main skip", "y")) == []
+
+
+def test_the_wrong_axis_is_named_with_the_right_one() -> None:
+    (hit,) = hits("Q006", BAD["Q006 conv"]())
+    assert hit.message == "scales along axis 1 of the weights of Conv, where 0 was expected"
+
+
 def test_operators_inside_branches_are_judged() -> None:
     inner = helper.make_graph(
         [helper.make_node("Det", ["x"], ["d"], "inside")], "then", [],

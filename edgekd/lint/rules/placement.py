@@ -48,9 +48,10 @@ def too_small(graph: Graph, node: NodeProto) -> str:
     if group > 1:
         good = outputs % 8 == 0 and all(size >= 3 for size in kernel)  # noqa: PLR2004
     else:
+        is_first = graph.origin(given(node, 0)) in {value.name for value in graph.inputs}
         good = min(inputs, outputs) >= 16 or (  # noqa: PLR2004
             (outputs % 8 == 0 or inputs % 8 == 0)
-            and (given(node, 0) in {v.name for v in graph.inputs} or max(inputs, outputs) >= 16)  # noqa: PLR2004
+            and (is_first or max(inputs, outputs) >= 16)  # noqa: PLR2004
             and len(set(kernel)) <= 1
         )
     shown = "x".join(map(str, kernel))
