@@ -16,7 +16,7 @@ from edgekd.core.errors import RecordError
 
 _DEQUANTISED = "/dequantised"
 _REAL = {TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.BFLOAT16, TensorProto.DOUBLE}
-_ANY_BATCH = 1_000_003  # a prime that no other side of a tensor has
+_ANY_BATCH = 1009  # a prime that no other side of a tensor has
 _OUTPUT = "edgekd.probe"
 
 
@@ -139,7 +139,8 @@ class Network:
         free.CopyFrom(dim)
         # A name would be lost in the first Reshape that infers the batch.
         dim.dim_value = dim.dim_value or _ANY_BATCH
-        graph = onnx.shape_inference.infer_shapes(self._model, data_prop=True).graph
+        # Values stay unknown: with data_prop, a Range over all pixels is written out in memory.
+        graph = onnx.shape_inference.infer_shapes(self._model).graph
         batch = int(dim.dim_value)
         dim.CopyFrom(free)
         return batch, {value.name: value for value in [*graph.value_info, *graph.output]}
