@@ -384,7 +384,7 @@ def write(arguments: argparse.Namespace, part: Part) -> None:
         start_n = correct(model, splits.test, arguments.device)
         tables[student] = {
             "teacher_percent": 100 * float(correct(teacher, splits.test, arguments.device).mean()),
-            "macs": model.record.macs,
+            "macs": checkpoint.count(model.module, model.record.input_shape)[1],
             "equal epochs": arms_table(arguments, part, student, start_n, equal_time=False),
             "equal wall time": arms_table(arguments, part, student, start_n, equal_time=True),
         }
@@ -460,7 +460,10 @@ def markdown(content: dict[str, Any], part: Part) -> str:
     ]
     for student, table in content["students"].items():
         lines += ["", f"### {student}", ""]
-        lines.append(f"Teacher {table['teacher_percent']:.2f} %; {table['macs'] / 1e6:.1f} M MACs.")
+        lines.append(
+            f"Teacher {table['teacher_percent']:.2f} %; student {table['macs'] / 1e6:.1f} M MACs. "
+            "s: of training steps, reckoned from the quickest epoch, and of the cached teacher."
+        )
         for budget in ("equal epochs", "equal wall time"):
             lines += ["", f"| {budget} | gain over plain, pp [95 %] | top-1 % of the seeds |"]
             lines[-1] += " learning rate | epochs | s |"
