@@ -42,6 +42,11 @@ def result(value: Any) -> None:
     print(json.dumps(value, indent=2, default=str))
 
 
+def right(top1_percent: float | None) -> str:
+    """Put validation accuracy into words, behind a comma; empty: it was not measured."""
+    return "" if top1_percent is None else f", {top1_percent:.2f} % of the validation images right"
+
+
 STATUS = {"passed": 0, "failed": 1, "inconclusive": 3}
 
 

@@ -13,7 +13,7 @@ import torch.nn.functional as F  # noqa: N812  its usual name
 from torch import Tensor, nn
 
 from edgekd.core.errors import UsageError
-from edgekd.distill.method import Outputs
+from edgekd.distill.method import Align, Outputs
 from edgekd.models.surgery import Surgery
 
 Layers = Literal["last", "stages", "all"]
@@ -24,6 +24,7 @@ log = logging.getLogger(__name__)
 _EPSILON = 1e-6
 _PAIR = 2  # classes
 _HIGH = 4.0  # a temperature
+_ADAPT = "Use align = \"adapter\", or method 'at', which needs no such match"
 
 
 def check_choice(key: str, value: object, takes: Sequence[str]) -> None:
@@ -121,6 +122,36 @@ def kept(
             f"stem from is not known. {way_out}"
         )
     return torch.tensor(indices, device=feature_nchw.device)
+
+
+def match(
+    name: str,
+    paths: Sequence[str],
+    align: Align,
+    student: Outputs,
+    teacher: Outputs,
+    surgery: Surgery,
+) -> tuple[dict[str, Tensor | None], nn.ModuleList]:
+    """Return how channels meet: the teacher's that count, by path, and an adapter for each path.
+
+    Args:
+        name: of the method, for the message.
+        paths: of the layers.
+        align: "index": the channels that pruning kept, and no adapters; "adapter": all channels.
+        student: what it says in a dry run.
+        teacher: likewise.
+        surgery: what pruning left.
+
+    Raises:
+        UsageError: "index", and which channels were kept is not known.
+    """
+    if align == "index":
+        found = {path: kept(name, path, student, teacher, surgery, _ADAPT) for path in paths}
+        return found, nn.ModuleList()
+    adapters = [
+        adapter(student.features[path], teacher.features[path], surgery, path) for path in paths
+    ]
+    return dict.fromkeys(paths), nn.ModuleList(adapters)
 
 
 def select(values: Tensor, indices: Tensor | None, axis: int = 1) -> Tensor:

@@ -12,7 +12,7 @@ from onnx import numpy_helper
 from edgekd.models import checkpoint
 from edgekd.pipeline import single
 from tests import nets
-from tests.cli.test_commands import Command, edgekd  # noqa: F401  a fixture
+from tests.cli.conftest import Command
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +36,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 
 def test_diff_names_the_layer_in_a_table_and_a_sentence_with_status_1(
-    edgekd: Command,  # noqa: F811
+    edgekd: Command,
     files: dict[str, Path],
 ) -> None:
     status, out, err = edgekd("diff", files["right"], files["wrong"], "--data", "digits")
@@ -49,7 +49,7 @@ def test_diff_names_the_layer_in_a_table_and_a_sentence_with_status_1(
 
 
 def test_diff_of_a_checkpoint_and_its_export_finds_nothing(
-    edgekd: Command,  # noqa: F811
+    edgekd: Command,
     files: dict[str, Path],
 ) -> None:
     status, out, _ = edgekd(
@@ -61,7 +61,7 @@ def test_diff_of_a_checkpoint_and_its_export_finds_nothing(
 
 
 def test_diff_prints_all_layers_as_json(
-    edgekd: Command,  # noqa: F811
+    edgekd: Command,
     files: dict[str, Path],
 ) -> None:
     status, out, _ = edgekd(
@@ -77,7 +77,7 @@ def test_diff_prints_all_layers_as_json(
 
 
 def test_diff_writes_null_for_what_is_not_finite(
-    edgekd: Command,  # noqa: F811
+    edgekd: Command,
     tmp_path: Path,
 ) -> None:
     one = nets.linear(tmp_path / "one.onnx", np.ones((2, 64)), (1, 8, 8))
@@ -90,7 +90,7 @@ def test_diff_writes_null_for_what_is_not_finite(
 
 
 def test_diff_refuses_what_it_cannot_compare(
-    edgekd: Command,  # noqa: F811
+    edgekd: Command,
     files: dict[str, Path],
     tmp_path: Path,
 ) -> None:

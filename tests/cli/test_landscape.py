@@ -9,7 +9,7 @@ import torch
 from edgekd.core import records
 from edgekd.core.landscape import Landscape
 from edgekd.models import checkpoint
-from tests.cli.test_commands import Command, edgekd  # noqa: F401  a fixture
+from tests.cli.conftest import Command
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +25,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 
 
 def test_landscape_writes_record_and_page_and_prints_the_numbers(
-    edgekd: Command,  # noqa: F811
+    edgekd: Command,
     folders: list[Path],
     tmp_path: Path,
 ) -> None:
@@ -43,7 +43,7 @@ def test_landscape_writes_record_and_page_and_prints_the_numbers(
 
 
 def test_landscape_prints_its_record_as_json(
-    edgekd: Command,  # noqa: F811
+    edgekd: Command,
     folders: list[Path],
     tmp_path: Path,
 ) -> None:
@@ -61,7 +61,7 @@ def test_landscape_prints_its_record_as_json(
 
 @pytest.mark.parametrize("path", ["1-2", "one:two", "1:2:3"])
 def test_landscape_refuses_a_path_without_numbers(
-    edgekd: Command,  # noqa: F811
+    edgekd: Command,
     folders: list[Path],
     tmp_path: Path,
     path: str,

@@ -1,30 +1,20 @@
 """``edgekd lint``: its exit status and what it prints; in this process, to save time."""
 
 import json
-from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from edgekd.cli import main as cli
+from tests.cli.conftest import Command
 from tests.lint.graphs import Net, sound
-
-Command = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture
-def lint(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
+def lint(edgekd: Command) -> Command:
     """Run ``edgekd lint``: exit status, stdout, stderr."""
-
-    def run(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr("sys.argv", ["edgekd", "lint", *map(str, arguments)])
-        with pytest.raises(SystemExit) as end:
-            cli.main()
-        out, err = capsys.readouterr()
-        return int(end.value.code or 0), out, err
-
-    return run
+    return partial(edgekd, "lint")
 
 
 def save(folder: Path, net: Net) -> Path:

@@ -1,42 +1,16 @@
 """``edgekd quantize``, and what the other commands make of its result; in this process."""
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
-from edgekd.cli import main as cli
 from edgekd.core import records, specs
-from edgekd.models import build, checkpoint
+from edgekd.models import checkpoint
 from edgekd.pipeline import single
-
-Command = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def edgekd(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
-    """Run a command: exit status, stdout, stderr."""
-
-    def run(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr("sys.argv", ["edgekd", *map(str, arguments)])
-        with pytest.raises(SystemExit) as end:
-            cli.main()
-        out, err = capsys.readouterr()
-        return int(end.value.code or 0), out, err
-
-    return run
-
-
-@pytest.fixture(scope="module")
-def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A digits network with random weights."""
-    torch.manual_seed(0)
-    path = tmp_path_factory.mktemp("weights") / "digits.safetensors"
-    save_file(build.build("digits_resnet", 10).state_dict(), path)
-    return path
+from tests.cli.conftest import Command
 
 
 def quantised(weights: Path, out: Path, weight_bits: int, activation_bits: int) -> Path:

@@ -66,6 +66,5 @@ def command(
     if json:
         console.result(record.model_dump(mode="json"))
         return
-    accuracy = record.validation_top1_percent
-    shown = "" if accuracy is None else f", {accuracy:.2f} % of the validation images right"
+    shown = console.right(record.validation_top1_percent)
     print(f"{out}: {bits}, {record.parameters:,} parameters{shown}")

@@ -3,17 +3,15 @@
 The formula is that of megvii-research/mdistiller, distillers/AT.py, which follows the authors' own.
 """
 
-import torch
 from torch import Tensor
 
-from edgekd.distill.compare import LAYERS, Layers, attention, check_choice, choose, same_size
-from edgekd.distill.method import Align, Method, Outputs, Step
-from edgekd.models.surgery import Surgery
+from edgekd.distill.compare import attention, same_size
+from edgekd.distill.layered import Layered
 
 EVIDENCE = "code"
 
 
-class AT(Method):
+class AT(Layered):
     """Match where in the image the energy of the features lies.
 
     at = sum over layers of mean over images and positions of (A_S - A_T)^2, with
@@ -30,33 +28,9 @@ class AT(Method):
         ValueError: ``layers`` is something else.
     """
 
-    needs_features = True
-    works_cached = False
-    align: Align = "agnostic"
+    term = "at"
 
-    def __init__(self, *, layers: Layers = "stages") -> None:
-        super().__init__()
-        check_choice("layers", layers, LAYERS)
-        self.layers = layers
-        self._paths: list[str] = []
-
-    def prepare(self, student: Outputs, teacher: Outputs, surgery: Surgery) -> None:
-        """Choose the layers.
-
-        Raises:
-            UsageError: there are no features.
-        """
-        del teacher, surgery
-        self._paths = choose("at", student, self.layers)
-
-    def forward(
-        self, student: Outputs, teacher: Outputs, labels_n: Tensor | None, step: Step
-    ) -> dict[str, Tensor]:
-        """Return {"at"}."""
-        del labels_n, step
-        losses = []
-        for path in self._paths:
-            pair = same_size(student.features[path], teacher.features[path].detach())
-            mine_np, theirs_np = map(attention, pair)
-            losses.append((mine_np - theirs_np).square().mean())
-        return {"at": torch.stack(losses).sum()}
+    def apart(self, student_nchw: Tensor, teacher_nchw: Tensor) -> Tensor:
+        """Return the mean squared difference of the two attentions."""
+        mine_np, theirs_np = map(attention, same_size(student_nchw, teacher_nchw))
+        return (mine_np - theirs_np).square().mean()

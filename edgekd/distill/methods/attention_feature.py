@@ -12,11 +12,10 @@ import torch.nn.functional as F  # noqa: N812  its usual name
 from torch import Tensor, nn
 
 from edgekd.distill.compare import (
-    adapter,
     attention,
     check_choice,
     choose,
-    kept,
+    match,
     same_size,
     select,
 )
@@ -27,7 +26,6 @@ EVIDENCE = "abstract"
 ALIASES = ("aft-kd",)
 
 _SIDE = 4  # positions along each side of a pooled map
-_WAY_OUT = "Use align = \"adapter\", or method 'at', which needs no such match"
 
 
 class AttentionFeature(Method):
@@ -68,17 +66,9 @@ class AttentionFeature(Method):
             UsageError: no features, or channels that cannot be matched.
         """
         paths = choose("attention_feature", student, "stages")
-        if self.align == "index":
-            self._kept = {
-                path: kept("attention_feature", path, student, teacher, surgery, _WAY_OUT)
-                for path in paths
-            }
-        else:
-            self._kept = dict.fromkeys(paths)
-            self.adapters = nn.ModuleList(
-                adapter(student.features[path], teacher.features[path], surgery, path)
-                for path in paths
-            )
+        self._kept, self.adapters = match(
+            "attention_feature", paths, self.align, student, teacher, surgery
+        )
 
     def forward(
         self, student: Outputs, teacher: Outputs, labels_n: Tensor | None, step: Step

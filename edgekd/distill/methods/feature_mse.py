@@ -13,10 +13,9 @@ from torch import Tensor, nn
 from edgekd.distill.compare import (
     LAYERS,
     Layers,
-    adapter,
     check_choice,
     choose,
-    kept,
+    match,
     same_size,
     select,
 )
@@ -26,7 +25,6 @@ from edgekd.models.surgery import Surgery
 EVIDENCE = "abstract"
 
 _EPSILON = 1e-6
-_WAY_OUT = "Use align = \"adapter\", or method 'at', which needs no such match"
 
 
 class FeatureMSE(Method):
@@ -69,17 +67,9 @@ class FeatureMSE(Method):
             UsageError: no features, or channels that cannot be matched.
         """
         paths = choose("feature_mse", student, self.layers)
-        if self.align == "index":
-            self._kept = {
-                path: kept("feature_mse", path, student, teacher, surgery, _WAY_OUT)
-                for path in paths
-            }
-        else:
-            self._kept = dict.fromkeys(paths)
-            self.adapters = nn.ModuleList(
-                adapter(student.features[path], teacher.features[path], surgery, path)
-                for path in paths
-            )
+        self._kept, self.adapters = match(
+            "feature_mse", paths, self.align, student, teacher, surgery
+        )
 
     def forward(
         self, student: Outputs, teacher: Outputs, labels_n: Tensor | None, step: Step

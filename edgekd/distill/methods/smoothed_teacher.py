@@ -8,23 +8,14 @@ import torch
 import torch.nn.functional as F  # noqa: N812  its usual name
 from torch import Tensor
 
-from edgekd.distill.compare import (
-    LAYERS,
-    Layers,
-    attention,
-    check_choice,
-    check_positive,
-    choose,
-    same_size,
-)
-from edgekd.distill.method import Align, Method, Outputs, Step
-from edgekd.models.surgery import Surgery
+from edgekd.distill.compare import Layers, attention, check_positive, same_size
+from edgekd.distill.layered import Layered
 
 EVIDENCE = "title"
 ALIASES = ("purf",)
 
 
-class SmoothedTeacher(Method):
+class SmoothedTeacher(Layered):
     """Match where the energy lies once fine detail is taken out of the teacher's maps.
 
     smoothed_teacher = sum over layers of mean over images of ||A(F_S) - A(G * F_T)||^2, with
@@ -44,39 +35,18 @@ class SmoothedTeacher(Method):
         ValueError: an argument is outside its range.
     """
 
-    needs_features = True
-    works_cached = False
-    align: Align = "agnostic"
+    term = "smoothed_teacher"
 
     def __init__(self, *, sigma: float = 0.8, layers: Layers = "stages") -> None:
-        super().__init__()
+        super().__init__(layers=layers)
         check_positive("sigma", sigma)
-        check_choice("layers", layers, LAYERS)
         self.sigma = sigma
-        self.layers = layers
-        self._paths: list[str] = []
 
-    def prepare(self, student: Outputs, teacher: Outputs, surgery: Surgery) -> None:
-        """Choose the layers.
-
-        Raises:
-            UsageError: there are no features.
-        """
-        del teacher, surgery
-        self._paths = choose("smoothed_teacher", student, self.layers)
-
-    def forward(
-        self, student: Outputs, teacher: Outputs, labels_n: Tensor | None, step: Step
-    ) -> dict[str, Tensor]:
-        """Return {"smoothed_teacher"}."""
-        del labels_n, step
-        losses = []
-        for path in self._paths:
-            smooth_nchw = smooth(teacher.features[path].detach(), self.sigma)
-            mine_nchw, theirs_nchw = same_size(student.features[path], smooth_nchw)
-            apart_np = attention(mine_nchw) - attention(theirs_nchw)
-            losses.append(apart_np.square().sum(dim=1).mean())
-        return {"smoothed_teacher": torch.stack(losses).sum()}
+    def apart(self, student_nchw: Tensor, teacher_nchw: Tensor) -> Tensor:
+        """Return the squared distance of the two attentions, averaged over the images."""
+        pair = same_size(student_nchw, smooth(teacher_nchw, self.sigma))
+        mine_np, theirs_np = map(attention, pair)
+        return (mine_np - theirs_np).square().sum(dim=1).mean()
 
 
 def smooth(map_nchw: Tensor, sigma: float) -> Tensor:

@@ -3,18 +3,16 @@
 The formula is that of megvii-research/mdistiller, distillers/SP.py.
 """
 
-import torch
 import torch.nn.functional as F  # noqa: N812  its usual name
 from torch import Tensor
 
-from edgekd.distill.compare import LAYERS, Layers, check_choice, choose
-from edgekd.distill.method import Align, Method, Outputs, Step
-from edgekd.models.surgery import Surgery
+from edgekd.distill.compare import Layers
+from edgekd.distill.layered import Layered
 
 EVIDENCE = "code"
 
 
-class SP(Method):
+class SP(Layered):
     """Find those images alike that the teacher finds alike.
 
     sp = sum over layers of ||G_S - G_T||^2 / N^2, with G = Q Q^T for Q = [N, C * H * W], each row
@@ -31,37 +29,14 @@ class SP(Method):
         ValueError: ``layers`` is something else.
     """
 
-    needs_features = True
-    works_cached = False
-    align: Align = "agnostic"
+    term = "sp"
 
     def __init__(self, *, layers: Layers = "last") -> None:
-        super().__init__()
-        check_choice("layers", layers, LAYERS)
-        self.layers = layers
-        self._paths: list[str] = []
+        super().__init__(layers=layers)
 
-    def prepare(self, student: Outputs, teacher: Outputs, surgery: Surgery) -> None:
-        """Choose the layers.
-
-        Raises:
-            UsageError: there are no features.
-        """
-        del teacher, surgery
-        self._paths = choose("sp", student, self.layers)
-
-    def forward(
-        self, student: Outputs, teacher: Outputs, labels_n: Tensor | None, step: Step
-    ) -> dict[str, Tensor]:
-        """Return {"sp"}."""
-        del labels_n, step
-        losses = [
-            (_similarity(student.features[path]) - _similarity(teacher.features[path].detach()))
-            .square()
-            .mean()
-            for path in self._paths
-        ]
-        return {"sp": torch.stack(losses).sum()}
+    def apart(self, student_nchw: Tensor, teacher_nchw: Tensor) -> Tensor:
+        """Return the mean squared difference of the two similarities."""
+        return (_similarity(student_nchw) - _similarity(teacher_nchw)).square().mean()
 
 
 def _similarity(map_nchw: Tensor) -> Tensor:
