@@ -42,7 +42,9 @@ def main() -> None:
             if title == "make demo again":
                 (RESULTS / "readme_demo.txt").write_text(done.stdout)
             if target == "test":
-                rows[-1]["closing line"] = done.stdout.strip().splitlines()[-1].strip("= ")
+                printed = done.stdout.strip().splitlines()
+                rows[-1]["closing line"] = printed[-1].strip("= ")
+                print(*(line for line in printed if line.startswith("FAILED")), sep="\n")
     stamp = provenance.stamp("torch").model_dump(mode="json", exclude={"command"})
     (RESULTS / "readme.json").write_text(json.dumps({**stamp, "rows": rows}, indent=2) + "\n")
     lines = ["# The README's commands in a fresh clone", "", f"{stamp['machine']}, once.", ""]
