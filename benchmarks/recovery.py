@@ -66,7 +66,7 @@ PARTS = {
         arms=CPU_ARMS,
         train_images=6_400,
         epochs=4,
-        rates=(0.003, 0.01, 0.03),
+        rates=(0.003, 0.01, 0.03, 0.1),
         seeds=(0, 1, 2),
         teacher_epochs=3,
     ),
