@@ -13,11 +13,13 @@ from edgekd.core import specs
 from edgekd.core.errors import DataError
 from edgekd.core.records import Normalisation
 from edgekd.data.augment import Augment, choose, normalise
+from edgekd.data.images import Stored
 from edgekd.data.sources import ImageSet
 from edgekd.data.strong import Strong
 from edgekd.distill.processes import Processes
 
 _ORDER = 1  # sets the orders' random numbers apart from others of the same seed
+_ROOM = 0.25  # of a GPU's free memory may hold the training images
 _SECOND = 2**20  # added to a view's number: how its second variation is moved and flipped
 
 
@@ -83,6 +85,7 @@ class Batches:
         self._device = processes.device
         self._share = processes.share(data.batch_size)
         self._labels = labels
+        self._kept_nhwc = all_pixels(images, self._device) if _fits(images, self._device) else None
         kind = choose(data.augment, images.shape)
         self._augment = Augment(kind, len(images), seed, normalisation=normalisation)
         self._strong = None if second_view is None else Strong(second_view, len(images), seed)
@@ -129,8 +132,23 @@ class Batches:
         return normalise(pixels_nhwc, self._normalisation, self._device, channels_last=True)
 
     def _read(self, ids_n: NDArray[np.int64]) -> tuple[Tensor, Tensor | None]:
-        pixels_nhwc = torch.from_numpy(self.images.batch(ids_n))
         labels_n = torch.from_numpy(self.images.labels_n[ids_n]) if self._labels else None
+        if self._kept_nhwc is not None:
+            return self._kept_nhwc[torch.from_numpy(ids_n).to(self._device)], labels_n
+        pixels_nhwc = torch.from_numpy(self.images.batch(ids_n))
         if self._device.type == "cuda":
             return pixels_nhwc.pin_memory(), None if labels_n is None else labels_n.pin_memory()
         return pixels_nhwc, labels_n
+
+
+def all_pixels(images: ImageSet, device: torch.device) -> Tensor:
+    """Return all images on a device, uint8 [N, H, W, C], so that batches need not travel."""
+    return torch.from_numpy(images.batch(np.arange(len(images)))).to(device)
+
+
+def _fits(images: ImageSet, device: torch.device) -> bool:
+    """Say whether all images are in memory already, and fit into a GPU's, too."""
+    if device.type != "cuda" or not isinstance(images.pixels, Stored):
+        return False
+    free_bytes, _ = torch.cuda.mem_get_info(device)
+    return len(images) * int(np.prod(images.shape)) <= _ROOM * free_bytes

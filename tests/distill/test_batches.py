@@ -82,3 +82,14 @@ def test_a_batch_that_cannot_be_divided_is_refused() -> None:
     share.count = 3
     with pytest.raises(UsageError, match="multiple of 3"):
         batches(processes=share)
+
+
+def test_images_that_stay_on_the_device_give_the_same_batches(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    travelling = [batch.images_nchw for batch in batches().epoch(1, 2)]
+    monkeypatch.setattr("edgekd.distill.batches._fits", lambda *_: True)
+    kept = batches()
+    monkeypatch.setattr(kept.images.pixels, "_pixels_nhwc", None)  # no longer asked
+    resident = [batch.images_nchw for batch in kept.epoch(1, 2)]
+    assert all(torch.equal(one, other) for one, other in zip(travelling, resident, strict=True))

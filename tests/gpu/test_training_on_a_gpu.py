@@ -18,11 +18,18 @@ def training(**changes: object) -> specs.Training:
     return TRAINING.model_copy(update=changes)
 
 
-def test_batches_come_on_the_device_channels_last_and_pinned_on_their_way() -> None:
+def test_images_that_fit_stay_on_the_device() -> None:
     batches = Batches(toys.splits().train, toys.NORMALISATION, toys.DATA, 0, Processes("cuda"))
-    pixels_nhwc, labels_n = batches._read(next(batches.in_order(0)).ids_n)
-    assert pixels_nhwc.is_pinned()
-    assert labels_n.is_pinned()
+    pixels_nhwc, _ = batches._read(next(batches.in_order(0)).ids_n)
+    assert pixels_nhwc.is_cuda
+
+
+@pytest.mark.parametrize("fits", [False, True])
+def test_batches_come_on_the_device_channels_last(
+    monkeypatch: pytest.MonkeyPatch, *, fits: bool
+) -> None:
+    monkeypatch.setattr("edgekd.distill.batches._fits", lambda *_: fits)
+    batches = Batches(toys.splits().train, toys.NORMALISATION, toys.DATA, 0, Processes("cuda"))
     for batch in batches.epoch(0, 0):
         assert batch.images_nchw.is_cuda
         assert batch.labels_n.is_cuda
