@@ -23,7 +23,7 @@ from edgekd.quantize import ranges
 
 log = logging.getLogger(__name__)
 
-_PARITY_IMAGES = 64
+PARITY_IMAGES = 64
 _BATCH = 32
 
 
@@ -68,11 +68,11 @@ def export(
         raise UsageError(
             "parity is checked on real images: name a source with --calibration, or 'random'"
         )
-    batches = partial(_batches, model, images, spec.calibration_images, seed)
-    parity_nchw = np.concatenate(list(_batches(model, images, _PARITY_IMAGES, seed)))
+    shown = partial(batches, model, images, spec.calibration_images, seed)
+    parity_nchw = np.concatenate(list(batches(model, images, PARITY_IMAGES, seed)))
 
     def find(path: Path, tensors: list[str]) -> Ranges:
-        return ranges.calibrate(path, tensors, batches(), spec.calibrator)
+        return ranges.calibrate(path, tensors, shown(), spec.calibrator)
 
     count = spec.calibration_images if images is None else min(len(images), spec.calibration_images)
     kind = "training" if images is not None else "RANDOM"
@@ -85,7 +85,7 @@ def export(
         out,
         parity_nchw=parity_nchw,
         calibration=calibration,
-        golden_nhwc=None if images is None else images.batch(_rows(images, golden.PAIRS, seed)),
+        golden_nhwc=None if images is None else images.batch(rows(images, golden.PAIRS, seed)),
     )
     if artifact.notes:
         log.info("%s: %s", target.name, "; ".join(artifact.notes))
@@ -98,21 +98,22 @@ def export(
     return artifact
 
 
-def _batches(
+def batches(
     model: Model, images: ImageSet | None, count: int, seed: int
 ) -> Iterator[NDArray[np.float32]]:
     """Yield ``count`` prepared images, without augmentation, always the same ones."""
     if images is None:
         yield from ranges.random_batches(model.record.input_shape, count, seed)
         return
-    chosen = _rows(images, count, seed)
+    chosen = rows(images, count, seed)
     for first in range(0, len(chosen), _BATCH):
         pixels = images.batch(np.sort(chosen[first : first + _BATCH]))
         prepared_nchw = augment.normalise(pixels, model.record.normalisation, "cpu")
         yield prepared_nchw.numpy()
 
 
-def _rows(images: ImageSet, count: int, seed: int) -> NDArray[np.int64]:
+def rows(images: ImageSet, count: int, seed: int) -> NDArray[np.int64]:
+    """Draw ``count`` images, or all if there are fewer; the first ones are those of fewer."""
     return np.random.default_rng(seed).permutation(len(images))[:count]
 
 

@@ -57,7 +57,7 @@ def prune(
 ) -> records.Checkpoint:
     """Prune a model into a new checkpoint folder; with images, its BN statistics are taken anew."""
     _must_be_free(out)
-    splits = _load(source, arguments, seed) if source else None
+    splits = load(source, arguments, seed) if source else None
     model = arguments.open(splits)
     training = specs.Training(seed=seed)
     cuts.prune(model, spec, splits, training, out)
@@ -72,7 +72,7 @@ def quantise(
 ) -> records.Checkpoint:
     """Quantise a model into a new checkpoint folder; activations need images."""
     _must_be_free(out)
-    splits = _load(source, arguments, seed) if source else None
+    splits = load(source, arguments, seed) if source else None
     quantized.quantise(arguments.open(splits), spec, splits, specs.Training(seed=seed), out)
     return checkpoint.load(out).record
 
@@ -128,7 +128,7 @@ def export(
 ) -> records.Artifact:
     """Export a model to one target; parity and ranges are taken from the training images."""
     _must_be_free(out)
-    splits = None if source in {None, "random"} else _load(str(source), arguments, seed)
+    splits = None if source in {None, "random"} else load(str(source), arguments, seed)
     model = arguments.open(splits)
     spec = specs.Export(targets=(target,), calibrator=calibrator, calibration_images=images)
     wanted = Target.read(target)
@@ -143,7 +143,8 @@ def export(
     )
 
 
-def _load(source: str, arguments: ModelArguments, seed: int) -> Splits:
+def load(source: str, arguments: ModelArguments, seed: int) -> Splits:
+    """Open images; pictures in folders get the size that the model says, if it says one."""
     size = arguments.image_size
     if size is None and source.startswith("folder:"):
         size = checkpoint.stored_size(arguments.name)
