@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import Base64Bytes, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from edgekd.core.errors import DeviceError
 
@@ -97,11 +97,39 @@ class Probe(_Line):
     engines: dict[str, str | None]  # versions; None: missing
 
 
+class Landed(_Line):
+    """The connection to a board stands."""
+
+    type: Literal["landed"]
+
+
+class Waiting(_Line):
+    """Another client uses the board."""
+
+    type: Literal["waiting"]
+    holder: str  # who, and since when
+
+
+class Ready(_Line):
+    """All files are on the board and nobody else uses it: the agent begins."""
+
+    type: Literal["ready"]
+
+
+class Piece(_Line):
+    """A piece of a file that the agent wrote."""
+
+    type: Literal["piece"]
+    name: str
+    data: Base64Bytes
+    sha256: str | None  # of the whole file, with its last piece
+
+
 class Error(_Line):
     """Why the agent gives up."""
 
     type: Literal["error"]
-    kind: Literal["model", "engine", "request"]
+    kind: Literal["model", "engine", "request", "board"]
     message: str
 
 
@@ -111,7 +139,9 @@ class Done(_Line):
     type: Literal["done"]
 
 
-Line = Machine | Opened | Warmed | Block | Memory | Telemetry | Progress | Probe | Error | Done
+Trip = Landed | Waiting | Ready | Piece  # of a landing on a board: no caller sees them
+Work = Machine | Opened | Warmed | Block | Memory | Telemetry | Progress | Probe
+Line = Work | Trip | Error | Done
 _LINE: TypeAdapter[Line] = TypeAdapter(Annotated[Line, Field(discriminator="type")])
 
 

@@ -1,7 +1,7 @@
 """Start an agent and listen to it.
 
 It runs in a clean process, without torch, so that neither memory nor threads of the caller
-have a part in what it measures.
+have a part in what it measures; here, or on a board over SSH.
 """
 
 import contextlib
@@ -14,12 +14,15 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, Self
 
 from edgekd.core.errors import DeviceError, EdgekdError, RecordError
 from edgekd.remote import lines
+from edgekd.remote.errand import Errand, LostError, Reach, Start
 
 log = logging.getLogger(__name__)
 
@@ -34,58 +37,189 @@ def local_command() -> list[str]:
     return [sys.executable, "-m", "edgekd.agent"]
 
 
+@dataclass(frozen=True)
+class Local:
+    """The agent is a subprocess of this process.
+
+    Args:
+        command: how it is started; None: as it comes with edgekd.
+    """
+
+    command: Sequence[str] | None = None
+    pauses_s: tuple[float, ...] = ()
+
+    def prepare(self, errand: Errand, folder: Path) -> Start:
+        """Write the request; the agent reads and writes files where they are."""
+        command = [*(local_command() if self.command is None else self.command), errand.verb]
+        request = errand.resolved(lambda file: str(file.path.absolute()))
+        if request is not None:
+            file = folder / "request.json"
+            file.write_text(json.dumps(request), encoding="utf-8")
+            command.append(str(file))
+        return Start(command)
+
+    def fault(self, status: int, stderr: str, *, landed: bool) -> DeviceError | None:  # noqa: ARG002
+        """Return None: no way leads to where we are."""
+        return None
+
+
 @contextlib.contextmanager
 def talk(
     verb: str,
     request: Mapping[str, object] | None = None,
     *,
+    reach: Reach | None = None,
     command: Sequence[str] | None = None,
     silence_s: float = SILENCE_S,
 ) -> Iterator[Iterator[lines.Line]]:
     """Start the agent and yield its lines, without the closing "done"; end it with the block.
 
     Args:
-        verb: "probe", "run" or "infer".
-        request: what to do, but for ``schema_version``; paths must be absolute.
-        command: how to start the agent; None: on this machine.
+        verb: "probe", "run", "infer" ...
+        request: what to do, but for ``schema_version``. Files stand in it as ``errand.Sent`` and
+            ``errand.Fetched``; what the agent wrote is there when the lines end.
+        reach: how to get to the agent; None: on this machine.
+        command: how to start it on this machine; None: as it comes with edgekd.
         silence_s: seconds without a line after which it is taken for dead, > 0.
 
     Raises:
         RecordError: the agent cannot use a model file.
-        DeviceError: it cannot be started, is killed, falls silent or writes something else.
+        DeviceError: it cannot be reached or started, is killed, falls silent or writes something
+            else.
     """
+    way = reach or Local(command)
     with tempfile.TemporaryDirectory(prefix="edgekd-") as folder:
-        arguments = [*(local_command() if command is None else command), verb]
-        if request is not None:
-            file = Path(folder) / "request.json"
-            file.write_text(json.dumps({"schema_version": 1, **request}), encoding="utf-8")
-            arguments.append(str(file))
-        with (Path(folder) / "stderr").open("w+", encoding="utf-8", errors="replace") as stderr:
-            process = _start(arguments, stderr)
-            texts: queue.SimpleQueue[str | None] = queue.SimpleQueue()
-            pump = threading.Thread(target=_pump, args=(process, texts), daemon=True)
-            pump.start()
+        start = way.prepare(Errand(verb, request), Path(folder))
+        with _arrived(way, start, Path(folder) / "stderr", silence_s) as agent:
+            yield agent.said()
+
+
+@contextlib.contextmanager
+def _arrived(way: Reach, start: Start, stderr: Path, silence_s: float) -> Iterator["_Agent"]:
+    """Start the agent; over SSH, try again as long as it has not begun."""
+    for pause_s in (*way.pauses_s, None):
+        with _Agent(way, start, stderr, silence_s) as agent:
             try:
-                yield _lines(process, texts, stderr, silence_s)
-            finally:
-                _end(process)
-                pump.join()
-                _log(stderr)
+                if start.feed is not None:
+                    agent.wait_until_ready()
+            except LostError as error:
+                if pause_s is None:
+                    raise
+                log.warning("%s. Trying again in %.0f s.", str(error).rstrip("."), pause_s)
+            else:
+                yield agent
+                return
+        time.sleep(pause_s)
 
 
-def _start(arguments: list[str], stderr: IO[str]) -> subprocess.Popen[str]:
+class _Agent:
+    """A running agent, or the ssh that leads to it."""
+
+    def __init__(self, way: Reach, start: Start, stderr: Path, silence_s: float) -> None:
+        self._way, self._start, self._silence_s = way, start, silence_s
+        self._stderr = stderr.open("w+", encoding="utf-8", errors="replace")
+        self._landed = start.feed is None
+        self._texts: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+        try:
+            self._process = _started(start, self._stderr)
+        except DeviceError:
+            self._stderr.close()
+            raise
+        self._ended = threading.Event()
+        self._threads = [threading.Thread(target=self._pump, daemon=True)]
+        if start.feed is not None:
+            assert self._process.stdin is not None
+            given = (self._process.stdin, self._ended)
+            self._threads.append(threading.Thread(target=start.feed, args=given, daemon=True))
+        for thread in self._threads:
+            thread.start()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        _end(self._process)
+        for thread in self._threads:
+            thread.join()
+        for text in self._read_stderr().splitlines():
+            log.debug("agent: %s", text)
+        self._stderr.close()
+
+    def wait_until_ready(self) -> None:
+        """Return when the agent begins.
+
+        Raises:
+            LostError: the connection was lost before; nothing has been measured yet.
+            DeviceError: the board cannot be reached, or refuses.
+        """
+        while not isinstance(line := self._next(), lines.Ready):
+            if isinstance(line, lines.Error):
+                raise _raised(line)
+            if isinstance(line, lines.Waiting):
+                log.warning("The board is in use by %s: waiting for it.", line.holder)
+            self._landed = True
+
+    def said(self) -> Iterator[lines.Line]:
+        """Yield what the agent says until it is done."""
+        while not isinstance(line := self._next(), lines.Done):
+            if isinstance(line, lines.Error):
+                raise _raised(line)
+            if isinstance(line, lines.Piece) and self._start.receive is not None:
+                self._start.receive(line)
+            else:
+                yield line
+
+    def _next(self) -> lines.Line:
+        while True:
+            try:
+                text = self._texts.get(timeout=self._silence_s)
+            except queue.Empty:
+                raise DeviceError(
+                    f"the agent has said nothing for {self._silence_s:.0f} s"
+                ) from None
+            if text is None:
+                raise self._obituary()
+            if self._landed or text.startswith("{"):
+                return lines.parse(text)
+            log.debug("before the agent: %s", text.rstrip())  # a login shell's greeting
+
+    def _obituary(self) -> DeviceError:
+        """Say how the agent ended, with the last of what it said on stderr."""
+        status, said = self._process.wait(), self._read_stderr()
+        fault = self._way.fault(status, said, landed=self._landed)
+        if fault is not None:
+            return fault
+        how = f"was ended by signal {-status}" if status < 0 else f"ended with status {status}"
+        last = said[-_TAIL:].strip()
+        return DeviceError(f"the agent {how} before it was done" + (f":\n{last}" if last else ""))
+
+    def _pump(self) -> None:
+        """Read in a thread of its own: a pipe cannot be waited for with a time limit."""
+        assert self._process.stdout is not None
+        with self._process.stdout as stdout:
+            for line in stdout:
+                if line.endswith(b"\n"):  # else it was cut: how it ended says more
+                    self._texts.put(line.decode("utf-8", "replace"))
+        self._texts.put(None)
+
+    def _read_stderr(self) -> str:
+        self._stderr.seek(0)
+        return self._stderr.read()
+
+
+def _started(start: Start, stderr: IO[str]) -> subprocess.Popen[bytes]:
     environment = dict(os.environ)
     inherited = environment.get("PYTHONPATH")
     environment["PYTHONPATH"] = os.pathsep.join([str(_ROOT), *([inherited] if inherited else [])])
     environment["PYTHONSAFEPATH"] = "1"  # a numpy.py in the working directory is not numpy
+    environment["SSH_ASKPASS_REQUIRE"] = "never"  # no window asks for a password
     try:
         return subprocess.Popen(
-            arguments,
-            stdin=subprocess.DEVNULL,
+            start.command,
+            stdin=subprocess.DEVNULL if start.feed is None else subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=stderr,
-            text=True,
-            errors="replace",
             env=environment,
             start_new_session=True,  # a group of its own, to be ended with its workers
         )
@@ -93,48 +227,11 @@ def _start(arguments: list[str], stderr: IO[str]) -> subprocess.Popen[str]:
         raise DeviceError(f"the agent cannot be started: {error}") from error
 
 
-def _lines(
-    process: subprocess.Popen[str],
-    texts: "queue.SimpleQueue[str | None]",
-    stderr: IO[str],
-    silence_s: float,
-) -> Iterator[lines.Line]:
-    while True:
-        try:
-            text = texts.get(timeout=silence_s)
-        except queue.Empty:
-            raise DeviceError(f"the agent has said nothing for {silence_s:.0f} s") from None
-        if text is None:
-            raise DeviceError(_obituary(process.wait(), stderr))
-        line = lines.parse(text)
-        if isinstance(line, lines.Error):
-            raise _raised(line)
-        if isinstance(line, lines.Done):
-            return
-        yield line
-
-
-def _pump(process: subprocess.Popen[str], texts: "queue.SimpleQueue[str | None]") -> None:
-    """Read in a thread of its own: a pipe cannot be waited for with a time limit."""
-    assert process.stdout is not None
-    with process.stdout:
-        for text in process.stdout:
-            texts.put(text)
-    texts.put(None)
-
-
 def _raised(line: lines.Error) -> EdgekdError:
     return RecordError(line.message) if line.kind == "model" else DeviceError(line.message)
 
 
-def _obituary(status: int, stderr: IO[str]) -> str:
-    """Say how the agent ended, with the last of what it said on stderr."""
-    how = f"was ended by signal {-status}" if status < 0 else f"ended with status {status}"
-    said = _read(stderr)[-_TAIL:].strip()
-    return f"the agent {how} before it was done" + (f":\n{said}" if said else "")
-
-
-def _end(process: subprocess.Popen[str]) -> None:
+def _end(process: subprocess.Popen[bytes]) -> None:
     """End the agent and its workers, however far they are."""
     for number in (signal.SIGTERM, signal.SIGKILL):
         with contextlib.suppress(ProcessLookupError):
@@ -142,13 +239,3 @@ def _end(process: subprocess.Popen[str]) -> None:
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(_PATIENCE_S)
     process.wait()
-
-
-def _log(stderr: IO[str]) -> None:
-    for text in _read(stderr).splitlines():
-        log.debug("agent: %s", text)
-
-
-def _read(stderr: IO[str]) -> str:
-    stderr.seek(0)
-    return stderr.read()

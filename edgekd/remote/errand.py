@@ -1,0 +1,87 @@
+"""What an agent is asked to do, which files it reads and writes, and the ways to reach it."""
+
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any, Protocol
+
+from edgekd.core.errors import DeviceError
+from edgekd.remote import lines
+
+
+class LostError(DeviceError):
+    """A connection that was lost, or never stood: another attempt may succeed."""
+
+
+@dataclass(frozen=True)
+class Sent:
+    """A file of this machine that the agent reads; stands in a request in place of its path."""
+
+    path: Path
+
+
+@dataclass(frozen=True)
+class Fetched:
+    """A file of this machine that the agent writes; stands in a request in place of its path."""
+
+    path: Path
+
+
+Named = Callable[[Sent | Fetched], str]
+
+
+@dataclass(frozen=True)
+class Errand:
+    """A verb and its request."""
+
+    verb: str
+    request: Mapping[str, object] | None = None
+
+    def resolved(self, named: Named) -> dict[str, Any] | None:
+        """Return the request as JSON values: each file as the agent calls it."""
+        if self.request is None:
+            return None
+        return {"schema_version": 1, **_resolved(self.request, named)}
+
+
+def _resolved(tree: Any, named: Named) -> Any:
+    if isinstance(tree, Sent | Fetched):
+        return named(tree)
+    if isinstance(tree, Mapping):
+        return {key: _resolved(value, named) for key, value in tree.items()}
+    if isinstance(tree, list | tuple):
+        return [_resolved(value, named) for value in tree]
+    return tree
+
+
+@dataclass(frozen=True)
+class Start:
+    """How an agent is started for one errand.
+
+    Args:
+        command: the process whose stdout has the agent's lines.
+        feed: writes its stdin, in a thread of its own, until the event; None: it has none.
+        receive: takes a piece of a file that the agent wrote; None: it writes them here.
+    """
+
+    command: list[str]
+    feed: Callable[[IO[bytes], threading.Event], None] | None = None
+    receive: Callable[[lines.Piece], None] | None = None
+
+
+class Reach(Protocol):
+    """A way to an agent: on this machine, or over SSH."""
+
+    @property
+    def pauses_s(self) -> tuple[float, ...]:
+        """Return the seconds before each further attempt; empty: one attempt."""
+        ...
+
+    def prepare(self, errand: Errand, folder: Path) -> Start:
+        """Return how to start the agent; ``folder`` is private, and there until it ends."""
+        ...
+
+    def fault(self, status: int, stderr: str, *, landed: bool) -> DeviceError | None:
+        """Say why the way was barred; None: it was not, the agent itself has ended."""
+        ...

@@ -1,0 +1,164 @@
+"""Reach a board over the system's OpenSSH: one connection an errand, no password, no shell string.
+
+``edgekd/agent/landing.py`` is the program that ssh starts on the board; it says what goes over the
+connection. Keys, ``~/.ssh/config`` and known_hosts are the user's, and are only read.
+"""
+
+import getpass
+import json
+import re
+import shlex
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+from edgekd.core.errors import DeviceError
+from edgekd.remote import bundle
+from edgekd.remote.errand import Errand, LostError, Start
+from edgekd.remote.luggage import Luggage
+
+_LANDING = Path(__file__).parents[1] / "agent" / "landing.py"
+_FAILED = 255  # ssh's own status, not the board's
+_NO_PROGRAM = 127
+_OPTIONS = {
+    "BatchMode": "yes",  # ask nothing
+    "StrictHostKeyChecking": "yes",  # trust no key that is not known
+    "UpdateHostKeys": "no",
+    "ConnectTimeout": "10",
+    "ServerAliveInterval": "5",
+    "ServerAliveCountMax": "6",
+    "ControlPath": "none",  # no other session's traffic beside a measurement
+    "ControlMaster": "no",
+    "ForwardAgent": "no",
+    "ForwardX11": "no",
+    "ClearAllForwardings": "yes",
+    "PermitLocalCommand": "no",
+    "RemoteCommand": "none",
+    "RequestTTY": "no",
+    "LogLevel": "INFO",  # its messages tell why it failed
+}
+
+_CHANGED = (
+    "its host key has changed. If the board was flashed anew, remove the old key (ssh-keygen -R), "
+    "connect once by hand and compare the fingerprint; if it was not, somebody may listen"
+)
+_UNKNOWN = (
+    "its host key is not known. Connect once by hand (ssh) and compare the fingerprint with the "
+    "board's own (ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub)"
+)
+_REFUSED = (
+    "it refuses the key. Install yours (ssh-copy-id), name the right one as 'identity' in the "
+    "inventory, or unlock it (ssh-add); passwords are never asked for"
+)
+_NAME = "its name cannot be resolved: check 'host' in the inventory, or use an address"
+_CLOSED_PORT = "nothing listens at its port: is sshd running there, and is 'port' right?"
+_NO_ROUTE = "it does not answer: is it switched on, and in this network?"
+_CUT = "the connection was cut"
+
+# What OpenSSH says on stderr, what it means, and whether another attempt may succeed.
+_FAULTS = (
+    (r"REMOTE HOST IDENTIFICATION HAS CHANGED", _CHANGED, False),
+    (r"host key is known|Host key verification failed", _UNKNOWN, False),
+    (r"Permission denied|Too many authentication failures", _REFUSED, False),
+    (r"Could not resolve hostname", _NAME, False),
+    (r"Connection refused", _CLOSED_PORT, False),
+    (r"No route to host|Network is unreachable", _NO_ROUTE, False),
+    (r"(Connection|Operation) timed out|Connection timed out during", _NO_ROUTE, True),
+    (r"Connection (closed|reset)|closed by remote|not responding|[Bb]roken pipe", _CUT, True),
+)
+
+
+@dataclass(frozen=True)
+class Ssh:
+    """A board that OpenSSH reaches.
+
+    Args:
+        name: in messages.
+        host: a name, an address, or a Host of the ssh configuration.
+        user, port, jump, identity, config: ssh's -l, -p, -J, -i, -F; None: as ssh has it.
+        python: a Python of 3.8 or later there.
+        folder: where the errands' folders are made there.
+        environment: variables for the agent.
+        limit_s: seconds after which an agent is ended there, > 0.
+        wait_s: seconds to wait while another client uses the board, >= 0.
+        pauses_s: seconds before each further attempt.
+    """
+
+    name: str
+    host: str
+    user: str | None = None
+    port: int | None = None
+    jump: str | None = None
+    identity: Path | None = None
+    config: Path | None = None
+    python: str = "python3"
+    folder: str = "/tmp"  # noqa: S108 - the landing makes a private folder in it
+    environment: Mapping[str, str] = field(default_factory=dict)
+    limit_s: float = 7200.0
+    wait_s: float = 600.0
+    pauses_s: tuple[float, ...] = (1.0, 4.0)
+
+    def command(self) -> list[str]:
+        """Return the argument list of ssh."""
+        words = ["ssh", "-T"]
+        for name, value in _OPTIONS.items():
+            words += ["-o", f"{name}={value}"]
+        if self.identity is not None:
+            words += ["-o", "IdentitiesOnly=yes", "-i", str(self.identity)]
+        for option, word in (
+            ("-F", self.config), ("-l", self.user), ("-p", self.port), ("-J", self.jump),
+        ):  # fmt: skip
+            if word is not None:
+                words += [option, str(word)]
+        # ssh hands one string to the login shell of the board.
+        program = _LANDING.read_text(encoding="utf-8")
+        return [*words, "--", self.host, "exec " + shlex.join([self.python, "-I", "-c", program])]
+
+    def prepare(self, errand: Errand, folder: Path) -> Start:
+        """Pack the agent and name the files that travel."""
+        luggage = Luggage(folder)
+        bundle.write(folder / "agent.pyz")
+        luggage.add("agent.pyz", folder / "agent.pyz")
+        arguments = [errand.verb]
+        request = errand.resolved(luggage.named)
+        if request is not None:
+            file = folder / "request.json"
+            file.write_text(json.dumps(request), encoding="utf-8")
+            luggage.add(file.name, file)
+            arguments.append(file.name)
+        header = {
+            **luggage.header(),
+            "arguments": arguments,
+            "environment": dict(self.environment),
+            "folder": self.folder,
+            "client": f"{getpass.getuser()}@{socket.gethostname()}",
+            "alone": errand.verb != "probe",
+            "wait_s": self.wait_s,
+            "limit_s": self.limit_s,
+        }
+        return Start(self.command(), partial(luggage.feed, header), luggage.receive)
+
+    def fault(self, status: int, stderr: str, *, landed: bool) -> DeviceError | None:
+        """Read ssh's status and last words."""
+        place = f"'{self.name}' ({self.host})"
+        if landed:
+            lost = status == _FAILED
+            return LostError(f"{place}: {_CUT} before the agent was done") if lost else None
+        if status == _FAILED:
+            return _unreachable(place, stderr)
+        if status == _NO_PROGRAM or "SyntaxError" in stderr:
+            return DeviceError(
+                f"{place} has no Python 3.8 or later called '{self.python}': name one as 'python' "
+                "in the inventory"
+            )
+        return None
+
+
+def _unreachable(place: str, stderr: str) -> DeviceError:
+    for pattern, meaning, again in _FAULTS:
+        if re.search(pattern, stderr):
+            kind = LostError if again else DeviceError
+            return kind(f"{place} cannot be reached: {meaning}")
+    return DeviceError(f"{place} cannot be reached. ssh says: {stderr.strip()}")

@@ -1,0 +1,164 @@
+"""The landing as it runs on a board, at the end of two pipes instead of a connection."""
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from edgekd.agent import landing
+
+TEXT = Path(landing.__file__).read_text()
+AGENT = """
+import sys, time
+print('{"schema_version": 1, "type": "machine", "machine": "m", "cores": 1}', flush=True)
+time.sleep(float(sys.argv[1]))
+print('{"schema_version": 1, "type": "done"}')
+"""
+
+
+def land(text: str = TEXT) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-I", "-c", text]
+    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+
+
+def errand(folder: Path, **changes: Any) -> bytes:
+    agent = AGENT.encode()
+    digest = hashlib.sha256(agent).hexdigest()
+    tree = {
+        "files": [{"name": "agent.pyz", "size": len(agent), "sha256": digest}],
+        "fetch": [], "arguments": ["0"], "environment": {}, "folder": str(folder),
+        "client": "me@here", "alone": False, "wait_s": 0.0, "limit_s": 60.0,
+    } | changes  # fmt: skip
+    text = json.dumps(tree).encode()
+    return b"%010d" % len(text) + text + agent
+
+
+def lines(landed: subprocess.Popen[bytes]) -> list[dict[str, Any]]:
+    assert landed.stdout is not None
+    with landed.stdout as stdout:
+        found = [json.loads(line) for line in stdout]
+    landed.wait(20)
+    return found
+
+
+def test_an_errand_is_done_and_leaves_nothing(tmp_path: Path) -> None:
+    landed = land()
+    assert landed.stdin is not None
+    landed.stdin.write(errand(tmp_path))
+    landed.stdin.flush()
+    said = lines(landed)
+    landed.stdin.close()
+    assert [line["type"] for line in said] == ["landed", "ready", "machine", "done"]
+    assert landed.returncode == 0
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_damaged_file_is_refused(tmp_path: Path) -> None:
+    damaged = errand(tmp_path)[:-1] + b"!"
+    with land() as landed:
+        assert landed.stdin is not None
+        landed.stdin.write(damaged)
+        landed.stdin.flush()
+        said = lines(landed)
+    assert said[-1]["type"] == "error"
+    assert said[-1]["message"] == "'agent.pyz' has arrived damaged: send it again"
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("part", [3, 40, -1])
+def test_an_errand_that_breaks_off_leaves_nothing(tmp_path: Path, part: int) -> None:
+    landed = land()
+    said, _ = landed.communicate(errand(tmp_path)[:part])
+    assert "the connection ended before everything was sent" in said.decode()
+    assert landed.returncode == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_caller_that_leaves_ends_the_agent(tmp_path: Path) -> None:
+    landed = land()
+    said, _ = landed.communicate(errand(tmp_path, arguments=["60"]))
+    assert b'"done"' not in said
+    assert landed.returncode == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_caller_that_falls_silent_is_taken_for_gone(tmp_path: Path) -> None:
+    with land(TEXT.replace("SILENT_S = 60.0", "SILENT_S = 0.2")) as landed:
+        assert landed.stdin is not None
+        landed.stdin.write(errand(tmp_path, arguments=["60"]))
+        landed.stdin.flush()  # and no sign of life after that
+        said = lines(landed)
+    assert said[-1]["type"] == "machine"
+    assert landed.returncode == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_landing_that_is_told_to_end_cleans_up(tmp_path: Path) -> None:
+    with land() as landed:
+        assert landed.stdin is not None
+        assert landed.stdout is not None
+        landed.stdin.write(errand(tmp_path, arguments=["60"]))
+        landed.stdin.flush()
+        while b'"machine"' not in landed.stdout.readline():
+            pass
+        landed.terminate()
+        assert landed.wait(20) == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_does_not_fit_is_refused_before_it_is_sent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    file = {"name": "huge", "size": 1 << 60, "sha256": ""}
+    with pytest.raises(landing.RefusedError, match=r"1099511627776 MiB must be sent, but '.*' has"):
+        landing.take([file])
+
+
+def test_a_lock_names_its_holder_and_is_free_afterwards(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(landing.tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(landing, "say", lambda *_, **__: None)
+    with landing.alone("me@here", 0.0):
+        assert (tmp_path / "edgekd.lock").read_text().startswith("me@here since 20")
+        assert (tmp_path / "edgekd.lock").stat().st_mode & 0o777 == 0o666
+        with pytest.raises(landing.RefusedError, match="in use by me@here since"):
+            enter(lambda: landing.alone("you@there", 0.0))
+    enter(lambda: landing.alone("you@there", 0.0))
+
+
+def enter(lock: Callable[[], Any]) -> None:
+    with lock():
+        pass
+
+
+def test_a_lock_that_is_a_link_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Anybody may write to /tmp: a link there must not make us open another file.
+    monkeypatch.setattr(landing.tempfile, "tempdir", str(tmp_path))
+    (tmp_path / "precious").write_text("mine")
+    (tmp_path / "edgekd.lock").symlink_to(tmp_path / "precious")
+    with pytest.raises(OSError, match="symbolic links"):
+        enter(lambda: landing.alone("me@here", 0.0))
+    assert (tmp_path / "precious").read_text() == "mine"
+
+
+def test_a_folder_that_is_in_use_is_not_swept(tmp_path: Path) -> None:
+    folder = tmp_path / "edgekd-landed-living"
+    folder.mkdir()
+    os.utime(folder, (0, 0))
+    handle = os.open(folder, os.O_RDONLY)
+    assert landing.locked(handle)
+    landing.sweep(str(tmp_path))
+    assert folder.exists()
+    os.close(handle)
+    assert time.time() - folder.stat().st_mtime > 3600
+    landing.sweep(str(tmp_path))
+    assert not folder.exists()
