@@ -113,6 +113,8 @@ class Quantize(Spec):
     edges: Bits | None = 8  # least bits of the first convolution and of the classifier
     rule: Literal["edgekd", "faqd"] = "edgekd"  # faqd: the quantisers of its published code
     keep: tuple[str, ...] = ()  # globs of module names that stay in float
+    target: str | None = None  # whose INT8 is simulated at 8 bits; None: the first in [export]
+    calibrator: str | None = None  # of first 8-bit steps; None: least squared error, at any bits
     calibration_images: Count = 512  # training images, for the first steps of the activations
     recalibrate_images: Annotated[int, Field(ge=0)] = 4096  # BN statistics anew below 8 bits; 0: no
 

@@ -16,7 +16,7 @@ from edgekd.agent import infer
 from edgekd.core import files, provenance, records
 from edgekd.core.errors import DataError, ExportError, UsageError
 from edgekd.core.records import Artifact, Parity
-from edgekd.export import golden, half, metadata, parity, qdq, runtime
+from edgekd.export import golden, half, metadata, parity, qdq, runtime, trained
 from edgekd.export.formats import onnx as onnx_format
 from edgekd.export.plan import count_layers
 from edgekd.export.qdq import Ranges
@@ -27,7 +27,7 @@ from edgekd.models.checkpoint import Model
 RECORD = "artifact.json"
 _FLOAT_TOLERANCE = 1e-3  # of the float model that an FP16 or INT8 one is made from
 _BATCH = 32
-_FEWEST_BITS = 8  # that targets compute in
+_FEWEST_BITS = 7  # that targets compute in: 8, but see forms/onnxruntime for weights
 
 FindRanges = Callable[[Path, list[str]], Ranges]
 
@@ -63,8 +63,9 @@ def export(
     """Write ``out``/FILE and ``out``/artifact.json, and check that it computes what the model does.
 
     Args:
-        model: on any device; it is left as it is. If it is quantised, its float weights are
-            exported, and INT8 ranges come from the calibration as for any other.
+        model: on any device; it is left as it is. If it is quantised, a float file has its float
+            weights, and an INT8 file the ranges that it was trained with; those of other tensors
+            come from the calibration. Layers that were trained in float stay so.
         target: what to write.
         out: a folder, created if need be; nothing is written to it unless the export succeeds.
         parity_nchw: real images, prepared as the model takes them; at least one.
@@ -82,18 +83,19 @@ def export(
         raise UsageError(
             f"target '{target.name}' needs images for calibration: name them with --calibration"
         )
-    model = _in_float(model)
+    floating = _in_float(model)
     _check_images(model, parity_nchw, golden_nhwc)
     with tempfile.TemporaryDirectory(prefix="edgekd-export-") as name:
         draft = Path(name) / target.file
-        expected_nk = _expected(model, parity_nchw)
-        written = _write_float(model, target, draft)
+        expected_nk = _expected(floating, parity_nchw)
+        written = _write_float(floating, target, draft)
         tolerance = target.tolerance if target.precision == "fp32" else _FLOAT_TOLERANCE
         found = parity.compare(expected_nk, runtime.logits(draft, parity_nchw), tolerance)
         _must_hold(found)
         notes: tuple[str, ...] = ()
         if target.precision == "int8" and calibration is not None:
-            written = _quantise(written, model, target, draft, calibration)
+            written, notes = _quantise(written, model, target, draft, calibration)
+            expected_nk = _expected(model, parity_nchw)
         elif target.precision == "fp16":
             written, notes = _halve(written, draft, parity_nchw)
         if target.precision != "fp32":
@@ -134,15 +136,21 @@ def _write_float(model: Model, target: Target, draft: Path) -> ModelProto:
 
 def _quantise(
     written: ModelProto, model: Model, target: Target, draft: Path, calibration: Calibration
-) -> ModelProto:
-    """Replace the float draft by the INT8 one."""
+) -> tuple[ModelProto, tuple[str, ...]]:
+    """Replace the float draft by the INT8 one; return it with what training has settled."""
     prepared = qdq.prepare(written, target)
+    floating = trained.left_float(prepared, model.module)
+    target = trained.keeping_float(target, floating)
     plan = qdq.place(prepared, target)
-    ranges = calibration.ranges(draft, list(plan.tensors))
+    ranges = trained.ranges(prepared, plan, fake_quant.grids(model.module), target)
+    notes = trained.notes(plan, ranges, floating)
+    others = [tensor for tensor in plan.tensors if tensor not in ranges]
+    if others:
+        ranges |= calibration.ranges(draft, others)
     quantised = qdq.write(prepared, plan, ranges, target)
     metadata.write(quantised, model.record, target.name)
     draft.write_bytes(onnx_format.serialise(quantised))
-    return quantised
+    return quantised, notes
 
 
 def _halve(

@@ -17,7 +17,9 @@ from edgekd.models import quantisers
 from edgekd.models.quantisers import FLOAT, Rule
 
 _BITS = (1, 2, 4, 8, FLOAT)
+_WEIGHT_BITS = (*_BITS, 7)  # as some engines take for 8
 _RULES = ("edgekd", "faqd")
+_ENGINE_BITS = 8  # of activations, that engines compute in
 
 
 @dataclass(frozen=True)
@@ -25,16 +27,19 @@ class Precision:
     """How one layer computes.
 
     Args:
-        weights: bits: 1, 2, 4, 8, or 32: in float.
-        activations: bits of its inputs, likewise.
+        weights: bits: 1, 2, 4, 7, 8, or 32: in float.
+        activations: bits of its inputs: 1, 2, 4, 8 or 32.
         signed: its inputs can be negative.
         rule: which quantisers; see ``edgekd.models.quantisers``.
+        shares: the layer that reads the same tensor and holds the step of both: engines round a
+            tensor once for all its readers. None: the step is its own.
     """
 
     weights: int
     activations: int
     signed: bool = False
     rule: Rule = "edgekd"
+    shares: str | None = None
 
     def __post_init__(self) -> None:
         """Check the values.
@@ -42,9 +47,9 @@ class Precision:
         Raises:
             ValueError: one of them is outside its range.
         """
-        if self.weights not in _BITS or self.activations not in _BITS:
+        if self.weights not in _WEIGHT_BITS or self.activations not in _BITS:
             found = f"{self.weights} and {self.activations}"
-            raise ValueError(f"bits must be 1, 2, 4, 8 or 32, but are {found}")
+            raise ValueError(f"bits must be 1, 2, 4, 8 or 32 (weights: 7, too), but are {found}")
         if self.rule not in _RULES or not isinstance(self.signed, bool):
             raise ValueError(f"'{self.rule}', {self.signed!r}: no such rule, or no such sign")
 
@@ -128,7 +133,8 @@ def attach(
         steps: of the inputs, by layer, > 0; None: 1, to be loaded.
 
     Raises:
-        CheckpointError: the network lacks a layer, or it cannot be quantised.
+        CheckpointError: the network lacks a layer, or it cannot be quantised, or it shares the step
+            of one that has none.
     """
     for name, precision in quantisation.layers.items():
         try:
@@ -148,6 +154,31 @@ def attach(
         if precision.activations != FLOAT:
             start = torch.tensor(step, device=layer.weight.device, dtype=layer.weight.dtype)
             layer.activation_step = nn.Parameter(start)
+    _tie(module, quantisation)
+
+
+@dataclass(frozen=True)
+class Grid:
+    """What a layer's inputs are rounded to: ``step`` times 0 .. 255, or with signs -128 .. 127."""
+
+    step: float
+    signed: bool
+
+
+def grids(module: nn.Module) -> dict[str, Grid]:
+    """Return the grid of every layer with inputs of 8 bits, by name.
+
+    Layers of rule "faqd" without signs are left out: they round up, which no engine does.
+    """
+    found = {}
+    for name, layer in module.named_modules():
+        if not isinstance(layer, QuantisedConv2d | QuantisedLinear):
+            continue
+        precision = layer.precision
+        if precision.activations == _ENGINE_BITS and (precision.signed or precision.rule != "faqd"):
+            step = max(float(layer.activation_step.detach()), quantisers.LEAST_STEP)
+            found[name] = Grid(step, precision.signed)
+    return found
 
 
 def strip(module: nn.Module) -> None:
@@ -176,6 +207,25 @@ _QUANTISED: dict[type[nn.Module], type[nn.Module]] = {
     nn.Linear: QuantisedLinear,
 }
 _FLOAT = {there: here for here, there in _QUANTISED.items()}
+
+
+def _tie(module: nn.Module, quantisation: Quantisation) -> None:
+    for name, precision in quantisation.layers.items():
+        if precision.shares is None:
+            continue
+        owner = quantisation.layers.get(precision.shares)
+        if owner is None or owner.shares is not None or not _alike(owner, precision):
+            raise CheckpointError(
+                f"'{name}' is said to share the step of '{precision.shares}', which has none of "
+                "that kind"
+            )
+        step = module.get_submodule(precision.shares).activation_step
+        module.get_submodule(name).activation_step = step
+
+
+def _alike(one: Precision, other: Precision) -> bool:
+    """Say whether two layers round their inputs in one way."""
+    return (one.activations, one.signed, one.rule) == (other.activations, other.signed, other.rule)
 
 
 def _become(layer: nn.Module, kind: type[nn.Module]) -> None:

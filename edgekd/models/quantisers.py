@@ -18,7 +18,7 @@ Rule = Literal["edgekd", "faqd"]
 FLOAT = 32  # bits that stand for: not quantised
 _TERNARY = 0.7  # share of mean |w| below which a ternary weight is 0: TWN
 _CLIPS = (1.0, 0.92, 0.84, 0.76, 0.68, 0.6, 0.52)  # shares of the largest |w|, tried at 4 bits
-_LEAST_STEP = 1e-8
+LEAST_STEP = 1e-8
 _FAQD_STEPS = (1e-3, 5.0)
 _FAQD_STEP_RATE = 0.01
 
@@ -33,6 +33,8 @@ def weight(weight_o: Tensor, bits: int, rule: Rule = "edgekd") -> Tensor:
       kept: three values (TWN, arXiv 1605.04711)
     - 4 bits: s * round(w / s) in -7 .. 7: 15 values; s is max |w| / 7 times the best, in squared
       error, of seven shares from 0.52 to 1
+    - 7 bits: s * round(w / s) in -64 .. 64; s = max |w| / 64: 8-bit weights that cannot overflow
+      in ONNX Runtime's x86 kernels
     - 8 bits: s * round(w / s) in -127 .. 127; s = max |w| / 127
 
     "faqd", one scale for the whole tensor: at 2 bits the mean of the kept |w| is taken over all
@@ -41,7 +43,7 @@ def weight(weight_o: Tensor, bits: int, rule: Rule = "edgekd") -> Tensor:
 
     Args:
         weight_o: [O, ...], floating.
-        bits: 1, 2, 4, 8, or 32: it is returned as it is.
+        bits: 1, 2, 4, 7, 8, or 32: it is returned as it is.
         rule: which quantisers.
 
     Raises:
@@ -56,7 +58,7 @@ def weight(weight_o: Tensor, bits: int, rule: Rule = "edgekd") -> Tensor:
         rows_oi = detached.reshape(len(detached), -1)
         quantised = _BY_CHANNEL[bits](rows_oi).view_as(detached)
     else:
-        raise ValueError(f"weights take 1, 2, 4, 8 or 32 bits, but {bits} are asked for")
+        raise ValueError(f"weights take 1, 2, 4, 7, 8 or 32 bits, but {bits} are asked for")
     return straight_through(quantised, weight_o)
 
 
@@ -97,7 +99,7 @@ def activation(
     per_image = values_n[:1].numel()
     scaled = step / math.sqrt(max(per_image, 1) * high)
     # A step at its floor still gets a gradient, so it can grow again.
-    used = straight_through(step.clamp_min(_LEAST_STEP), scaled)
+    used = straight_through(step.clamp_min(LEAST_STEP), scaled)
     ratio_n = (values_n / used).clamp(low, high)
     rounded_n = _sign(ratio_n) if bits == 1 and signed else ratio_n.round()
     return straight_through(rounded_n, ratio_n) * used
@@ -156,6 +158,10 @@ def _four_bits(rows_oi: Tensor) -> Tensor:
     return best_oi
 
 
+def _seven_bits(rows_oi: Tensor) -> Tensor:
+    return _grid(rows_oi, 64, 1.0)
+
+
 def _eight_bits(rows_oi: Tensor) -> Tensor:
     return _grid(rows_oi, 127, 1.0)
 
@@ -188,5 +194,5 @@ def _faqd_four_bits(whole: Tensor) -> Tensor:
     return scale * level * whole.sign()
 
 
-_BY_CHANNEL = {1: _binary, 2: _ternary, 4: _four_bits, 8: _eight_bits}
+_BY_CHANNEL = {1: _binary, 2: _ternary, 4: _four_bits, 7: _seven_bits, 8: _eight_bits}
 _WHOLE = {1: _faqd_binary, 2: _faqd_ternary, 4: _faqd_four_bits}

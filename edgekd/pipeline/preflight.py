@@ -8,9 +8,9 @@ from edgekd.core.run_folder import REFERENCE, is_control
 from edgekd.distill import demands
 from edgekd.export.target import Target
 from edgekd.models import build
-from edgekd.pipeline import plan
+from edgekd.pipeline import plan, quantized
 from edgekd.prune.channels import CRITERIA
-from edgekd.quantize.ranges import CALIBRATORS
+from edgekd.quantize.calibrator import CALIBRATORS
 from edgekd.remote import devices
 
 
@@ -27,6 +27,8 @@ def check(recipe: specs.Recipe) -> None:
     if recipe.student.prune is not None:
         _known(recipe.student.prune.criterion, "criterion", plugins.names(CRITERIA))
     _known(recipe.export.calibrator, "calibrator", plugins.names(CALIBRATORS))
+    if recipe.student.quantize is not None:
+        quantized.int8_of(recipe.student.quantize)
     targets = [Target.read(name).name for name in recipe.export.targets]
     _targets_take(recipe)
     devices.find(recipe.profile.device)

@@ -1,21 +1,25 @@
 """The student with few values: what quantising one takes, from images to a checkpoint."""
 
+from collections.abc import Iterable
 from copy import deepcopy
 from pathlib import Path
 
 import torch
 
-from edgekd.core import specs
-from edgekd.core.errors import UsageError
+from edgekd.core import plugins, specs
+from edgekd.core.errors import UsageError, did_you_mean
 from edgekd.data.sources import Splits
+from edgekd.export.target import Target
 from edgekd.models import score
 from edgekd.models.checkpoint import Model
 from edgekd.models.quantisers import FLOAT
 from edgekd.pipeline import cuts
 from edgekd.pipeline.job import device_of
 from edgekd.quantize import qat
+from edgekd.quantize.calibrator import CALIBRATORS
+from edgekd.quantize.qat import Int8
 
-_EXACT = 8  # bits from which BN statistics stay good
+_EXACT = 7  # bits from which BN statistics stay good
 
 
 def quantise(
@@ -27,11 +31,11 @@ def quantise(
 ) -> None:
     """Quantise a copy of the model and write it.
 
-    Below 8 bits the BN statistics are taken anew, where there are images: few values change what
+    Below 7 bits the BN statistics are taken anew, where there are images: few values change what
     the layers after them see.
 
     Raises:
-        UsageError: activations without images, or see ``qat.quantise``.
+        UsageError: activations without images, or see ``int8_of`` and ``qat.quantise``.
     """
     if splits is None and spec.activations != FLOAT:
         raise UsageError(
@@ -49,7 +53,7 @@ def quantise(
         )
     )
     module.to(device)
-    found = qat.quantise(module, spec, images, classes=model.record.classes)
+    found = qat.quantise(module, spec, images, classes=model.record.classes, int8=int8_of(spec))
     if splits is not None and found.least_bits < _EXACT:
         count = spec.recalibrate_images
         score.recalibrate(
@@ -57,3 +61,32 @@ def quantise(
         )
     quantised = Model(module, model.record, model.surgery)
     cuts.save(quantised, "quantized", model, splits, training, folder)
+
+
+def aimed(spec: specs.Quantize, targets: Iterable[str]) -> specs.Quantize:
+    """Name the target whose INT8 is simulated: the spec's own, else the first with INT8."""
+    if spec.target is not None:
+        return spec
+    with_int8 = (name for name in targets if Target.read(name).form is not None)
+    return spec.model_copy(update={"target": next(with_int8, None)})
+
+
+def int8_of(spec: specs.Quantize) -> Int8:
+    """Return how the target of a quantisation takes 8-bit numbers.
+
+    Raises:
+        UsageError: no such target, it has no INT8, or no such calibrator.
+    """
+    calibrators = plugins.names(CALIBRATORS)
+    if spec.calibrator is not None and spec.calibrator not in calibrators:
+        meant = did_you_mean(spec.calibrator, calibrators)
+        raise UsageError(f"no calibrator is called '{spec.calibrator}'.{meant}")
+    if spec.target is None:
+        return Int8()
+    target = Target.read(spec.target)
+    if target.form is None:
+        raise UsageError(
+            f"target '{target.name}' has no INT8 that training could simulate: name one that has, "
+            "such as tensorrt-int8"
+        )
+    return Int8(target.quantise.weight_bits, symmetric=target.form == "tensorrt")

@@ -13,7 +13,9 @@ def make(job: Job, teacher: Model) -> Model:
     """Do the steps that give the student's first checkpoints, and return the last of them."""
     spec = job.recipe.student
     student = _initial(job, teacher) if spec.prune is None else cut(job, teacher, spec.prune)
-    return student if spec.quantize is None else _quantise(job, student, spec.quantize)
+    if spec.quantize is None:
+        return student
+    return _quantise(job, student, quantized.aimed(spec.quantize, job.recipe.export.targets))
 
 
 def cut(job: Job, model: Model, prune: specs.Prune, prefix: str = "") -> Model:

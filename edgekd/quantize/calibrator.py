@@ -1,10 +1,14 @@
 """What a calibrator is: it sees a tensor's values batch by batch and settles on a range."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import NDArray
 
+from edgekd.core import plugins
+
+CALIBRATORS = "edgekd.quantize.calibrators"
 BINS = 4096  # at least half of them lie within the values seen
 
 
@@ -18,6 +22,15 @@ class Calibrator(ABC):
     @abstractmethod
     def range(self) -> tuple[float, float]:
         """Return low <= 0 and high >= 0; both 0: no value but zero was seen."""
+
+
+def create(name: str, options: Mapping[str, object] | None = None) -> Calibrator:
+    """Return a calibrator that has seen nothing yet.
+
+    Raises:
+        UsageError: no such calibrator, or no such option.
+    """
+    return plugins.create(CALIBRATORS, name, Calibrator, dict(options or {}))  # type: ignore[type-abstract]
 
 
 class Histogram:

@@ -11,12 +11,11 @@ import onnxruntime
 from numpy.typing import NDArray
 from onnx import ModelProto, TensorProto, helper
 
-from edgekd.core import plugins, records
+from edgekd.core import records
 from edgekd.core.errors import DataError, ExportError
 from edgekd.core.records import Record
-from edgekd.quantize.calibrator import Calibrator
+from edgekd.quantize.calibrator import create
 
-CALIBRATORS = "edgekd.quantize.calibrators"
 MEMORY_BYTES = 256 * 2**20  # of the tensors that one run returns
 
 
@@ -62,10 +61,7 @@ def calibrate(
         DataError: no images, or pixels that are not finite.
         ExportError: a tensor is not in the model, or not finite on these images.
     """
-    seen = {
-        name: plugins.create(CALIBRATORS, calibrator, Calibrator, dict(options or {}))  # type: ignore[type-abstract]
-        for name in tensors
-    }
+    seen = {name: create(calibrator, options) for name in tensors}
     reader = _Reader(model, tensors, memory_bytes)
     images = 0
     for images_nchw in batches:

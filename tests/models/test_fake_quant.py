@@ -215,3 +215,38 @@ def test_real_architectures_compute_with_few_values(name: str) -> None:
     assert logits_nk.isfinite().all()
     logits_nk.sum().backward()
     assert all(part.activation_step.grad is not None for part in layers)
+
+
+def test_a_shared_step_is_written_and_read_as_one(model: Model, tmp_path: Path) -> None:
+    qat.quantise(model.module, Quantize(), [images()])
+    checkpoint.save(tmp_path / "w8a8", model.module, model.record, model.surgery)
+    block = checkpoint.load(tmp_path / "w8a8").module.layer2[0]
+    assert block.shortcut[0].activation_step is block.conv1.activation_step
+    assert block.conv1.activation_step != 1.0
+
+
+@pytest.mark.parametrize(
+    "owner", ["conv1", "layer1.0.conv2", "layer9"]
+)  # signed; without a step; not there
+def test_a_step_is_shared_with_a_layer_that_has_such_a_one(model: Model, owner: str) -> None:
+    layers = {
+        "conv1": Precision(8, 8, signed=True),
+        "layer1.0.conv2": Precision(8, 32),
+        "linear": Precision(8, 8, shares=owner),
+    }
+    with pytest.raises(CheckpointError, match=f"share the step of '{owner}'"):
+        fake_quant.attach(model.module, Quantisation(layers))
+
+
+def test_grids_are_those_of_8_bits_that_an_engine_can_compute(model: Model) -> None:
+    layers = {
+        "conv1": Precision(8, 8, signed=True, rule="faqd"),
+        "layer1.0.conv1": Precision(8, 8, rule="faqd"),  # rounds up
+        "layer1.0.conv2": Precision(8, 4),
+        "linear": Precision(8, 8),
+    }
+    fake_quant.attach(model.module, Quantisation(layers), {"conv1": 0.5, "linear": -1.0})
+    found = fake_quant.grids(model.module)
+    assert found["conv1"] == fake_quant.Grid(0.5, signed=True)
+    assert found["linear"] == fake_quant.Grid(1e-8, signed=False)  # as it computes
+    assert sorted(found) == ["conv1", "linear"]

@@ -25,12 +25,21 @@ def test_weights_take_as_many_values_as_the_bits_say(rule: str, bits: int, value
 
 
 @pytest.mark.parametrize("rule", ["edgekd", "faqd"])
-@pytest.mark.parametrize("bits", [1, 2, 4, 8, 32])
+@pytest.mark.parametrize("bits", [1, 2, 4, 7, 8, 32])
 def test_gradient_of_weights_passes_straight_through(rule: str, bits: int) -> None:
     weight_o = weights().requires_grad_()
     gradient_o = weights(1)
     weight(weight_o, bits, rule).backward(gradient_o)
     assert torch.equal(weight_o.grad, gradient_o)
+
+
+@pytest.mark.parametrize(("bits", "largest"), [(7, 64), (8, 127)])
+def test_integers_of_engines_reach_their_bound_in_every_channel(bits: int, largest: int) -> None:
+    weight_o = weights()
+    step_o = weight_o.abs().amax(dim=(1, 2, 3)) / largest
+    integers = weight(weight_o, bits) / step_o.view(-1, 1, 1, 1)
+    assert torch.allclose(integers, integers.round(), atol=1e-9)
+    assert torch.allclose(integers.abs().amax(dim=(1, 2, 3)), torch.tensor(float(largest)).double())
 
 
 def test_one_bit_is_the_mean_size_with_its_sign_and_zero_counts_as_positive() -> None:

@@ -11,6 +11,7 @@ from edgekd.core.specs import Quantize
 from edgekd.models import fake_quant
 from edgekd.models.build import build
 from edgekd.models.fake_quant import Precision
+from edgekd.quantize import calibrator as calibrators
 from edgekd.quantize import qat
 from edgekd.quantize.calibrator import Histogram
 
@@ -209,3 +210,56 @@ def test_calibration_images_are_drawn_without_replacement_and_always_the_same() 
     assert torch.equal(*drawn)
     assert len(drawn[0].round().unique()) == 70
     assert len(torch.cat(list(qat.batches(Grey(), flat, 999, 0, "cpu")))) == 100
+
+
+def test_layers_that_read_one_tensor_in_8_bits_share_one_step() -> None:
+    module = digits()
+    plan = qat.quantise(module, Quantize(), [images()])
+    sharing = {name: part.shares for name, part in plan.layers.items() if part.shares}
+    assert sharing == {"layer2.0.shortcut.0": "layer2.0.conv1"}
+    block = module.layer2[0]
+    assert block.shortcut[0].activation_step is block.conv1.activation_step
+
+
+def test_a_tensor_that_was_changed_in_place_is_another() -> None:
+    class Inplace(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.one, self.two = nn.Linear(64, 3), nn.Linear(64, 3)
+
+        def forward(self, images_nchw: Tensor) -> Tensor:
+            values = images_nchw.flatten(1) - 0.5
+            before = self.one(values)
+            return before + self.two(values.relu_())
+
+    plan = qat.quantise(Inplace(), Quantize(), [images()])
+    assert {part.shares for part in plan.layers.values()} == {None}
+
+
+def test_for_an_engine_with_symmetric_numbers_all_8_bit_inputs_have_signs() -> None:
+    engine = qat.Int8(weight_bits=7, symmetric=True)
+    plan = qat.quantise(digits(), Quantize(weights=8, activations=8), [images()], int8=engine)
+    assert {(part.weights, part.signed) for part in plan.layers.values()} == {(7, True)}
+
+
+def test_fewer_bits_stay_as_they_were_whatever_the_engine() -> None:
+    spec = Quantize(weights=4, activations=4, edges=None)
+    plan = qat.quantise(digits(), spec, [images()], int8=qat.Int8(7, symmetric=True))
+    assert plan.layers["layer1.0.conv1"] == Precision(4, 4)
+
+
+@pytest.mark.parametrize("calibrator", ["minmax", "entropy", "percentile", "mse"])
+def test_first_steps_come_from_the_calibrator_that_is_named(calibrator: str) -> None:
+    module = digits()
+    qat.quantise(module, Quantize(calibrator=calibrator), [images()])
+    watcher = calibrators.create(calibrator)
+    watcher.observe(images().numpy())
+    low, high = watcher.range()
+    step = fake_quant.grids(module)["conv1"].step
+    assert step == pytest.approx(max(-low, high) / 127)
+
+
+def test_a_calibrator_that_saw_nothing_but_zeros_gives_a_step_of_one() -> None:
+    module = digits()
+    qat.quantise(module, Quantize(calibrator="minmax"), [torch.zeros(2, 1, 8, 8)])
+    assert fake_quant.grids(module)["conv1"].step == 1.0

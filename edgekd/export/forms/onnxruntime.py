@@ -113,12 +113,18 @@ def _has_kernel(graph: Graph, node: NodeProto, skipped: set[str]) -> bool:
 
 def _clamps(graph: Graph, node: NodeProto) -> bool:
     """Say whether the clamp of a Q, whose range holds 0, does the same."""
+    low, high = bounds(graph, node)
+    return (low, high) != (-np.inf, np.inf) and low <= 0 <= high
+
+
+def bounds(graph: Graph, node: NodeProto) -> tuple[float, float]:
+    """Return between which constants a node cuts its input; infinite: it does not."""
     if node.op_type == "Relu":
-        return True
+        return 0.0, np.inf
     if node.op_type != "Clip":
-        return False
+        return -np.inf, np.inf
     low, high = _bound(graph, node, 1, -np.inf), _bound(graph, node, 2, np.inf)
-    return low is not None and high is not None and low <= 0 <= high
+    return (-np.inf, np.inf) if low is None or high is None else (low, high)
 
 
 def _bound(graph: Graph, node: NodeProto, index: int, default: float) -> float | None:

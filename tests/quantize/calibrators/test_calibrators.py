@@ -8,9 +8,8 @@ from scipy.special import ndtri
 
 from edgekd.core import plugins
 from edgekd.core.errors import UsageError
-from edgekd.quantize.calibrator import Calibrator
+from edgekd.quantize.calibrator import CALIBRATORS, Calibrator
 from edgekd.quantize.calibrators.entropy import divergence
-from edgekd.quantize.ranges import CALIBRATORS
 
 NAMES = plugins.names(CALIBRATORS)
 
