@@ -1,4 +1,4 @@
-"""Find what is built in: recipes, export targets, devices. A built-in is a TOML file in a folder.
+"""Find what is built in: recipes, export targets, devices, platforms. A built-in is a TOML file.
 
 One look-up rule, everywhere: a name that ends in ``.toml`` is a path; any other is built in; the
 working directory is never searched.
@@ -10,9 +10,14 @@ from typing import Any, Literal, get_args
 
 from edgekd.core.errors import UsageError, did_you_mean
 
-Kind = Literal["recipes", "export", "profiles"]
+Kind = Literal["recipes", "export", "profiles", "profiles/platforms"]
 
-_NOUNS: dict[Kind, str] = {"recipes": "recipe", "export": "export target", "profiles": "device"}
+_NOUNS: dict[Kind, str] = {
+    "recipes": "recipe",
+    "export": "export target",
+    "profiles": "device",
+    "profiles/platforms": "platform",
+}
 assert set(_NOUNS) == set(get_args(Kind))
 
 

@@ -70,9 +70,7 @@ class Checkpoint(Record):
     """A network's weights: ``model.safetensors`` and, beside it, what was done to its layers."""
 
     stage: Literal["teacher", "initial", "pruned", "recalibrated", "quantized", "distilled"]
-    model: (
-        str  # how to build it: "cifar_resnet56", "torchvision:resnet18", "package.module:factory"
-    )
+    model: str  # what builds it: "cifar_resnet56", "torchvision:resnet18", "package.module:factory"
     classes: int
     class_names: tuple[str, ...]
     input_shape: tuple[int, int, int]  # C, H, W
@@ -133,6 +131,14 @@ class Parity(Part):
     state: State
 
 
+class Shapes(Part):
+    """The sizes of an input, [N, C, H, W], that an engine is built for."""
+
+    min: tuple[int, ...]
+    opt: tuple[int, ...]
+    max: tuple[int, ...]
+
+
 class Artifact(Record):
     """An exported model file."""
 
@@ -142,8 +148,12 @@ class Artifact(Record):
     bytes: int  # external weight files too
     precision: Literal["fp32", "fp16", "int8"] | None = None  # None: an older record
     opset: int
+    ir_version: int | None = None  # of the ONNX file; None: an older record
+    platform: str | None = None  # "jp6.2"; None: not made for a certain one
+    typing: Literal["weak", "strong"] | None = None  # how that platform builds engines
     input_shape: tuple[int, int, int]
     batch: int
+    profiles: dict[str, Shapes] = {}  # input -> its sizes, where the batch is dynamic
     normalisation: Normalisation
     classes: int
     quantised_layers: int = 0  # convolutions and matrix products that compute in INT8
@@ -151,7 +161,7 @@ class Artifact(Record):
     calibration: str | None = None  # "entropy on 512 training images"
     accuracy_valid: bool = True  # False: calibrated on random data
     parity: Parity
-    notes: tuple[str, ...] = ()  # FP16: what stays FP32, and why
+    notes: tuple[str, ...] = ()  # what stays FP32, what the DLA leaves to the GPU, and why
     golden_sha256: str | None = None  # of golden.npz beside it; None: no real images
 
 

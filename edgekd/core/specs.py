@@ -164,6 +164,7 @@ class Export(Spec):
     """Which files to write."""
 
     targets: tuple[str, ...] = ("onnx-fp32", "onnx-int8")
+    platform: str | None = None  # JetPack of the board, such as "jp6.2"; shapes TensorRT's targets
     calibrator: str = "entropy"
     calibration_images: Count = 512  # from the training images
 

@@ -18,9 +18,9 @@ from onnx import ModelProto, NodeProto, TensorProto, helper
 from edgekd.core.errors import ExportError
 from edgekd.export import opset
 from edgekd.export.graph import WEIGHTED, Graph, attribute, replace_nodes, set_constant
+from edgekd.export.numbers import LARGEST_HALF as LARGEST
+from edgekd.export.numbers import LEAST_NORMAL_HALF as LEAST_NORMAL
 
-LARGEST = 65504.0  # of FP16's finite numbers
-LEAST_NORMAL = 2.0**-14  # numbers below it lose bits; below 2**-25 they become zero
 HEADROOM = 2.0  # between what was measured on some images, and what others may give
 MANY = 1024  # terms: errors of rounding grow with the root of their number, here to 5 of 11 bits
 
@@ -43,7 +43,8 @@ def convert(model: ModelProto, largest: Mapping[str, float]) -> tuple[ModelProto
     """Return the model in FP16, and what to know about it.
 
     Args:
-        model: float, each node named; it is left as it is. Its opset is kept.
+        model: float, or with Q and DQ whose scales FP16 holds; each node named. It is left as
+            it is, and its opset is kept.
         largest: largest absolute value of each tensor of ``activations`` on real images.
 
     Returns:

@@ -4,7 +4,7 @@ Needs neither torch nor onnxruntime.
 """
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +13,9 @@ from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from onnx import ModelProto, helper
 
 from edgekd import __version__
-from edgekd.core import records
+from edgekd.core import provenance, records
 from edgekd.core.errors import RecordError
-from edgekd.core.records import Normalisation
+from edgekd.core.records import Normalisation, Shapes
 
 _KEY = "edgekd"
 
@@ -30,10 +30,26 @@ class Metadata:
     normalisation: Normalisation | None = None
     class_names: tuple[str, ...] | None = None
     checkpoint_sha256: str | None = None
+    platform: str | None = None
+    profiles: dict[str, Shapes] = field(default_factory=dict)  # of a free batch
 
 
-def write(model: ModelProto, checkpoint: records.Checkpoint, target: str) -> None:
-    """Note in the model how it is to be used, and what it was made from."""
+def write(
+    model: ModelProto,
+    checkpoint: records.Checkpoint,
+    target: str,
+    platform: str | None = None,
+    profiles: dict[str, Shapes] | None = None,
+) -> None:
+    """Note in the model how it is to be used, and what it was made from.
+
+    Args:
+        model: is written to.
+        checkpoint: says how images are prepared, and what the classes are called.
+        target: the name of the export target.
+        platform: the JetPack that the file was made for; None: none in particular.
+        profiles: the sizes of each input of a free batch, for the builder of engines.
+    """
     channels, height, width = checkpoint.input_shape
     preprocessing = {
         "layout": "NCHW",
@@ -46,9 +62,16 @@ def write(model: ModelProto, checkpoint: records.Checkpoint, target: str) -> Non
         _KEY: __version__,
         "edgekd.target": target,
         "edgekd.checkpoint_sha256": checkpoint.weights_sha256,
+        "edgekd.parents": json.dumps(checkpoint.parents),
+        "edgekd.versions": json.dumps(provenance.stamp("torch", "onnx").versions),
         "classes": json.dumps(checkpoint.class_names, ensure_ascii=False),
         "preprocessing": json.dumps(preprocessing),
     }
+    if platform is not None:
+        notes["edgekd.platform"] = platform
+    if profiles:
+        sizes = {name: found.model_dump(mode="json") for name, found in profiles.items()}
+        notes["edgekd.profile"] = json.dumps(sizes)
     helper.set_model_props(model, notes)
 
 
@@ -92,8 +115,13 @@ def _notes(model: ModelProto, path: Path) -> dict[str, Any]:
             "normalisation": Normalisation(mean=preprocessing["mean"], std=preprocessing["std"]),
             "class_names": tuple(json.loads(notes["classes"])),
             "checkpoint_sha256": notes["edgekd.checkpoint_sha256"],
+            "platform": notes.get("edgekd.platform"),
+            "profiles": {
+                name: Shapes.model_validate(sizes)
+                for name, sizes in json.loads(notes.get("edgekd.profile", "{}")).items()
+            },
         }
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise RecordError(
             f"'{path}' carries notes of edgekd that cannot be read: {error}"
         ) from error

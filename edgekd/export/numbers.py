@@ -5,8 +5,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from edgekd.core.errors import ExportError
+
 # Smaller scales are not normal numbers after a division in FP32, and no engine takes zero.
 SMALLEST_SCALE = 1e-30
+LARGEST_HALF = 65504.0  # of FP16's finite numbers
+LEAST_NORMAL_HALF = 2.0**-14  # FP16 numbers below it lose bits; below 2**-25 they become zero
 _INT32_ROOM = 2**30  # half of INT32: the accumulator adds products to the bias
 
 
@@ -56,6 +60,8 @@ def quantise_weight(
     axis: int | None,
     bits: int = 8,
     least_scale: NDArray[np.float64] | None = None,
+    *,
+    half: bool = False,
 ) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
     """Quantise a weight symmetrically, by output channel.
 
@@ -64,6 +70,7 @@ def quantise_weight(
         axis: of the C output channels; None: one scale for all.
         bits: 8: integers in [-127, 127]; 7: in [-64, 64].
         least_scale: [C], see ``bias_room``; None: no demand.
+        half: the scales are to be stored in FP16.
 
     Returns:
         Integers in the weight's shape, and scales [C], or [] without axis.
@@ -76,10 +83,25 @@ def quantise_weight(
         scales = np.maximum(scales, least_scale)
     # A channel without weights: any scale does.
     exact = np.where(scales < SMALLEST_SCALE, 1.0, scales).astype(np.float32)
+    exact = half_scale(exact) if half else exact
     along = [-1 if index == axis else 1 for index in range(weight.ndim)]
     spread = exact.reshape(along) if axis is not None else exact
     integers = np.clip(np.rint(weight / spread), -limit, limit).astype(np.int8)
     return integers, exact
+
+
+def half_scale(scale: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the nearest scale that is a normal number in FP16; others lose bits or are zero.
+
+    Raises:
+        ExportError: it is beyond FP16.
+    """
+    if scale.max(initial=0) > LARGEST_HALF:
+        raise ExportError(
+            f"a scale of {scale.max():.3g} is beyond FP16's {LARGEST_HALF:.0f}: export a target "
+            "with FP32 scales, such as tensorrt-int8"
+        )
+    return np.maximum(scale, LEAST_NORMAL_HALF).astype(np.float16).astype(np.float32)
 
 
 def bias_room(bias: NDArray[np.float32], activation_scale: float) -> NDArray[np.float64]:

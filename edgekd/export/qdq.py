@@ -3,7 +3,7 @@
 import logging
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 import numpy as np
@@ -83,7 +83,11 @@ def _encodings(plan: Plan, ranges: Ranges, target: Target) -> dict[str, Encoding
         low, high = min(low for low, _ in bounds), max(high for _, high in bounds)
         if low == high == 0:
             log.warning("'%s' is zero for all calibration images", members[0])
-        encodings.update(dict.fromkeys(members, encode(low, high)))
+        encoding = encode(low, high)
+        if target.rest == "fp16":
+            scale = numbers.half_scale(np.array(encoding.scale, dtype=np.float32))
+            encoding = replace(encoding, scale=float(scale))
+        encodings.update(dict.fromkeys(members, encoding))
     return encodings
 
 
@@ -167,7 +171,11 @@ class _Writer:
         reads = self.encodings[node.input[0]].scale
         room = numbers.bias_room(cast("NDArray[np.float32]", bias), reads) if whole else None
         integers, scales = numbers.quantise_weight(
-            weight, axis, self.target.quantise.weight_bits, room
+            weight,
+            axis,
+            self.target.quantise.weight_bits,
+            room,
+            half=self.target.rest == "fp16",
         )
         nodes = [self._constant(node, 1, integers, scales, axis)]
         if whole and bias is not None:

@@ -44,6 +44,16 @@ def largest(
     return dict(zip(tensors, np.max(rows, axis=0).tolist(), strict=True))
 
 
+def run(model: ModelProto, inputs: dict[str, NDArray[np.generic]]) -> list[NDArray[np.float32]]:
+    """Return all outputs of a model in memory.
+
+    Raises:
+        ExportError: ONNX Runtime refuses it.
+    """
+    found: list[NDArray[np.float32]] = _open(model.SerializeToString()).run(None, inputs)
+    return found
+
+
 def _open(model: str | bytes) -> onnxruntime.InferenceSession:
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3  # errors: what it warns of, such as unused constants, is known

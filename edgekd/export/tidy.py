@@ -10,19 +10,26 @@ import onnx
 from numpy.typing import NDArray
 from onnx import ModelProto, NodeProto, helper, numpy_helper
 
+from edgekd.export import verify
 from edgekd.export.graph import Graph, attribute, rename_input, replace_nodes, set_constant
 
 _IMAGES = 4  # dimensions
 _IMAGE_AXES = ([2, 3], [-2, -1])
 
 
-def tidy(model: ModelProto) -> None:
-    """Simplify a float model, in place; what it computes stays the same up to rounding."""
-    _constants_to_initialisers(model)
-    _drop_identities(model)
-    _average_pools(model)
-    fold_batch_norms(model)
+def tidy(model: ModelProto) -> tuple[str, ...]:
+    """Simplify a model, in place; what it computes stays the same up to rounding.
+
+    Returns:
+        Notes: a sentence for each step that was taken back, because it would change results.
+
+    Raises:
+        ExportError: ONNX Runtime refuses the model as it is.
+    """
+    steps = (_constants_to_initialisers, _drop_identities, _average_pools, fold_batch_norms)
+    notes = verify.rewrite(model, steps)
     del model.graph.value_info[:]  # shapes are inferred anew where they are needed
+    return notes
 
 
 def fold_batch_norms(model: ModelProto) -> None:

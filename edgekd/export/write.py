@@ -15,10 +15,12 @@ from onnx import ModelProto
 from edgekd.agent import infer
 from edgekd.core import files, provenance, records
 from edgekd.core.errors import DataError, ExportError, UsageError
-from edgekd.core.records import Artifact, Parity
+from edgekd.core.records import Artifact, Parity, Shapes
 from edgekd.export import golden, half, metadata, parity, qdq, runtime, trained
 from edgekd.export.formats import onnx as onnx_format
+from edgekd.export.forms import dla
 from edgekd.export.plan import count_layers
+from edgekd.export.platform import Platform
 from edgekd.export.qdq import Ranges
 from edgekd.export.target import Target
 from edgekd.models import fake_quant
@@ -48,6 +50,7 @@ class _Outcome:
     written: ModelProto
     parity: Parity
     notes: tuple[str, ...]
+    profiles: dict[str, Shapes]
     golden_sha256: str | None
 
 
@@ -59,6 +62,7 @@ def export(
     parity_nchw: NDArray[np.float32],
     calibration: Calibration | None = None,
     golden_nhwc: NDArray[np.uint8] | None = None,
+    platform: Platform | None = None,
 ) -> Artifact:
     """Write ``out``/FILE and ``out``/artifact.json, and check that it computes what the model does.
 
@@ -72,40 +76,54 @@ def export(
         calibration: needed for INT8; ignored for others.
         golden_nhwc: uint8, real images as they are read; they are stored beside the file with the
             logits that it gives. None: there are none.
+        platform: the JetPack that is to run it, which settles opset and IR version.
 
     Raises:
-        UsageError: INT8 without calibration.
+        UsageError: INT8 without calibration, or a platform that is not the target's.
         DataError: no images for parity, or any of another shape than the model's.
-        ExportError: it cannot be exported, has under 8 bits, or an FP32 artifact does not compute
-            the same.
+        ExportError: it cannot be exported, has under 8 bits, is not for this platform, or an FP32
+            artifact does not compute the same.
     """
     if target.precision == "int8" and calibration is None:
         raise UsageError(
             f"target '{target.name}' needs images for calibration: name them with --calibration"
         )
+    target = platform.shape(target) if platform else target
     floating = _in_float(model)
     _check_images(model, parity_nchw, golden_nhwc)
-    with tempfile.TemporaryDirectory(prefix="edgekd-export-") as name:
-        draft = Path(name) / target.file
+    with tempfile.TemporaryDirectory(prefix="edgekd-export-") as folder:
+        draft = Path(folder) / target.file
         expected_nk = _expected(floating, parity_nchw)
-        written = _write_float(floating, target, draft)
+        written, notes = onnx_format.to_onnx(
+            floating.module, model.record.input_shape, target.opset, target.batch
+        )
+        draft.write_bytes(onnx_format.serialise(written))
         tolerance = target.tolerance if target.precision == "fp32" else _FLOAT_TOLERANCE
         found = parity.compare(expected_nk, runtime.logits(draft, parity_nchw), tolerance)
         _must_hold(found)
-        notes: tuple[str, ...] = ()
         if target.precision == "int8" and calibration is not None:
-            written, notes = _quantise(written, model, target, draft, calibration)
+            written, settled = _quantise(written, model, target, draft, calibration)
+            notes += settled
             expected_nk = _expected(model, parity_nchw)
-        elif target.precision == "fp16":
-            written, notes = _halve(written, draft, parity_nchw)
+        if target.dla:
+            dla.prepare(written)
+        if "fp16" in {target.precision, target.rest}:
+            written, kept = _halve(written, parity_nchw)
+            notes += kept
+        if target.dla:
+            notes += dla.left_to_gpu(written)
+        profiles = _profiles(model, target)
+        name = platform.name if platform else None
+        metadata.write(written, model.record, target.name, name, profiles)
+        draft.write_bytes(onnx_format.serialise(written))
         if target.precision != "fp32":
             logits_nk = runtime.logits(draft, parity_nchw)
             found = parity.compare(expected_nk, logits_nk, target.tolerance)
         with _cleaning(out / target.file, out / golden.FILE, out / RECORD):
             files.write_bytes(out / target.file, draft.read_bytes())
             sha256 = _pairs(model, draft, out / golden.FILE, golden_nhwc)
-            outcome = _Outcome(written, found, notes, sha256)
-            artifact = _record(model, target, out, outcome, calibration)
+            outcome = _Outcome(written, found, notes, profiles, sha256)
+            artifact = _record(model, target, platform, out, outcome, calibration)
             records.write(artifact, out / RECORD)
     return artifact
 
@@ -125,19 +143,10 @@ def _in_float(model: Model) -> Model:
     return replace(model, module=module)
 
 
-def _write_float(model: Model, target: Target, draft: Path) -> ModelProto:
-    written = onnx_format.to_onnx(
-        model.module, model.record.input_shape, target.opset, target.batch
-    )
-    metadata.write(written, model.record, target.name)
-    draft.write_bytes(onnx_format.serialise(written))
-    return written
-
-
 def _quantise(
     written: ModelProto, model: Model, target: Target, draft: Path, calibration: Calibration
 ) -> tuple[ModelProto, tuple[str, ...]]:
-    """Replace the float draft by the INT8 one; return it with what training has settled."""
+    """Return the INT8 model and what training has settled; ``draft`` is the float one."""
     prepared = qdq.prepare(written, target)
     floating = trained.left_float(prepared, model.module)
     target = trained.keeping_float(target, floating)
@@ -147,20 +156,23 @@ def _quantise(
     others = [tensor for tensor in plan.tensors if tensor not in ranges]
     if others:
         ranges |= calibration.ranges(draft, others)
-    quantised = qdq.write(prepared, plan, ranges, target)
-    metadata.write(quantised, model.record, target.name)
-    draft.write_bytes(onnx_format.serialise(quantised))
-    return quantised, notes
+    return qdq.write(prepared, plan, ranges, target), notes
 
 
 def _halve(
-    written: ModelProto, draft: Path, images_nchw: NDArray[np.float32]
+    written: ModelProto, images_nchw: NDArray[np.float32]
 ) -> tuple[ModelProto, tuple[str, ...]]:
-    """Replace the float draft by the FP16 one; return it with what stays FP32."""
+    """Return the model in FP16, and what of it stays FP32."""
     largest = runtime.largest(written, half.activations(written), images_nchw)
-    halved, notes = half.convert(written, largest)
-    draft.write_bytes(onnx_format.serialise(halved))
-    return halved, notes
+    return half.convert(written, largest)
+
+
+def _profiles(model: Model, target: Target) -> dict[str, Shapes]:
+    """Return the sizes that TensorRT is to build an engine for, where the batch is free."""
+    if target.batch != "dynamic" or "tensorrt" not in target.runs_on:
+        return {}
+    least, usual, most = ((count, *model.record.input_shape) for count in target.profile)
+    return {onnx_format.INPUT: Shapes(min=least, opt=usual, max=most)}
 
 
 def _pairs(
@@ -227,6 +239,7 @@ def _cleaning(*paths: Path) -> Iterator[None]:
 def _record(
     model: Model,
     target: Target,
+    platform: Platform | None,
     out: Path,
     outcome: _Outcome,
     calibration: Calibration | None,
@@ -243,8 +256,12 @@ def _record(
         bytes=metadata.total_bytes(path),
         precision=target.precision,
         opset=target.opset,
+        ir_version=outcome.written.ir_version,
+        platform=platform.name if platform else None,
+        typing=platform.typing if platform else None,
         input_shape=model.record.input_shape,
         batch=1 if target.batch == "dynamic" else target.batch,
+        profiles=outcome.profiles,
         normalisation=model.record.normalisation,
         classes=model.record.classes,
         quantised_layers=quantised,

@@ -14,6 +14,7 @@ from edgekd.core.run_folder import REFERENCE
 from edgekd.data import augment
 from edgekd.data.images import ImageSet
 from edgekd.export import golden, write
+from edgekd.export.platform import Platform
 from edgekd.export.qdq import Ranges
 from edgekd.export.target import Target
 from edgekd.export.write import Calibration
@@ -36,7 +37,21 @@ def export_student(job: Job, student: Model) -> None:
     """Do the steps that write the student to every target of the recipe."""
     for name in job.recipe.export.targets:
         target = Target.read(name)
-        _step(job, target.name, student, target)
+        _step(job, target.name, student, target, platform_of(job.recipe.export, target))
+
+
+def platform_of(spec: specs.Export, target: Target) -> Platform | None:
+    """Return the recipe's platform for a target that is made for TensorRT, None for others.
+
+    Raises:
+        UsageError: there is no such platform.
+        ExportError: it does not run the target.
+    """
+    if spec.platform is None or target.runs_on[0] != "tensorrt":
+        return None
+    platform = Platform.read(spec.platform)
+    platform.shape(target)
+    return platform
 
 
 def export(
@@ -48,6 +63,7 @@ def export(
     *,
     seed: int = 0,
     random: bool = False,
+    platform: Platform | None = None,
 ) -> records.Artifact:
     """Write one artifact; parity and ranges are taken from training images.
 
@@ -59,6 +75,7 @@ def export(
         out: folder of the artifact.
         seed: of the images that are drawn.
         random: take random numbers for images; the artifact is stamped as not valid.
+        platform: the JetPack that is to run it; None: none in particular.
 
     Raises:
         UsageError: no images, and random ones were not asked for.
@@ -84,6 +101,7 @@ def export(
         target,
         out,
         parity_nchw=parity_nchw,
+        platform=platform,
         calibration=calibration,
         golden_nhwc=None if images is None else images.batch(rows(images, golden.PAIRS, seed)),
     )
@@ -117,13 +135,18 @@ def rows(images: ImageSet, count: int, seed: int) -> NDArray[np.int64]:
     return np.random.default_rng(seed).permutation(len(images))[:count]
 
 
-def _step(job: Job, subject: str, model: Model, target: Target) -> None:
+def _step(
+    job: Job, subject: str, model: Model, target: Target, platform: Platform | None = None
+) -> None:
     folder = run_folder.artifact(job.folder, subject)
     depends = {
         "model": model.record.identity(),
         "target": target.model_dump(mode="json"),
-        "export": job.recipe.export.model_dump(mode="json", exclude={"targets"}),
+        "platform": platform and platform.model_dump(mode="json"),
+        "export": job.recipe.export.model_dump(mode="json", exclude={"targets", "platform"}),
         "images": job.splits.train.sha256,
     }
-    work = partial(export, model, target, job.recipe.export, job.splits.train, folder)
+    work = partial(
+        export, model, target, job.recipe.export, job.splits.train, folder, platform=platform
+    )
     job.do(f"export {subject}", [folder], depends, work)

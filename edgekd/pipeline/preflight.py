@@ -8,7 +8,7 @@ from edgekd.core.run_folder import REFERENCE, is_control
 from edgekd.distill import demands
 from edgekd.export.target import Target
 from edgekd.models import build
-from edgekd.pipeline import plan, quantized
+from edgekd.pipeline import artifacts, plan, quantized
 from edgekd.prune.channels import CRITERIA
 from edgekd.quantize.calibrator import CALIBRATORS
 from edgekd.remote import devices
@@ -18,9 +18,10 @@ def check(recipe: specs.Recipe) -> None:
     """Look up every name that the recipe gives.
 
     Raises:
-        UsageError: there is no such method, option, model, criterion, calibrator, target or device;
-            two steps have one name; no rule decides; a rule is about what is not exported; or there
-            is nothing that a control could be compared with.
+        UsageError: there is no such method, option, model, criterion, calibrator, target, platform
+            or device; two steps have one name; no rule decides; a rule is about what is not
+            exported; or there is nothing that a control could be compared with.
+        ExportError: the platform does not run a target.
     """
     check_stages(recipe)
     _control_makes_sense(recipe)
@@ -29,7 +30,10 @@ def check(recipe: specs.Recipe) -> None:
     _known(recipe.export.calibrator, "calibrator", plugins.names(CALIBRATORS))
     if recipe.student.quantize is not None:
         quantized.int8_of(recipe.student.quantize)
-    targets = [Target.read(name).name for name in recipe.export.targets]
+    found = [Target.read(name) for name in recipe.export.targets]
+    for target in found:
+        artifacts.platform_of(recipe.export, target)
+    targets = [target.name for target in found]
     _targets_take(recipe)
     devices.find(recipe.profile.device)
     _unique([REFERENCE, *plan.checkpoints(recipe), *targets])

@@ -11,6 +11,7 @@ from edgekd.core.errors import UsageError
 from edgekd.core.progress import Progress
 from edgekd.data import sources
 from edgekd.data.sources import Splits
+from edgekd.export.platform import Platform
 from edgekd.export.target import Target
 from edgekd.models import checkpoint
 from edgekd.models.checkpoint import Model
@@ -125,13 +126,18 @@ def export(
     calibrator: str,
     images: int,
     seed: int,
+    platform: str | None = None,
+    batch: str | None = None,
 ) -> records.Artifact:
     """Export a model to one target; parity and ranges are taken from the training images."""
     _must_be_free(out)
+    wanted = Target.read(target) if batch is None else Target.read(target).at_batch(batch)
+    board = Platform.read(platform) if platform else None
+    if board is not None:
+        board.shape(wanted)  # what it refuses, it refuses before images are read
     splits = None if source in {None, "random"} else load(str(source), arguments, seed)
     model = arguments.open(splits)
     spec = specs.Export(targets=(target,), calibrator=calibrator, calibration_images=images)
-    wanted = Target.read(target)
     return artifacts.export(
         model,
         wanted,
@@ -140,6 +146,7 @@ def export(
         out,
         seed=seed,
         random=source == "random",
+        platform=board,
     )
 
 

@@ -1,5 +1,6 @@
 """What an ONNX file says about itself."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -51,6 +52,22 @@ def test_notes_tell_how_to_prepare_images(path: Path) -> None:
     assert '"layout": "NCHW"' in notes["preprocessing"]
     assert '"mean": [0.5]' in notes["preprocessing"]
     assert notes["edgekd.target"] == "onnx-int8"
+
+
+def test_notes_name_platform_versions_parents_and_profile(tmp_path: Path) -> None:
+    model = graphs.plain()
+    sizes = records.Shapes(min=(1, 16, 8, 8), opt=(4, 16, 8, 8), max=(8, 16, 8, 8))
+    taught = CHECKPOINT.model_copy(update={"parents": ("cd" * 32,)})
+    metadata.write(model, taught, "tensorrt-int8", "jp6.2", {"images": sizes})
+    onnx.save(model, str(tmp_path / "model.onnx"))
+    notes = {entry.key: entry.value for entry in model.metadata_props}
+    assert json.loads(notes["edgekd.profile"]) == {
+        "images": {"min": [1, 16, 8, 8], "opt": [4, 16, 8, 8], "max": [8, 16, 8, 8]}
+    }
+    assert json.loads(notes["edgekd.parents"]) == ["cd" * 32]
+    assert json.loads(notes["edgekd.versions"])["onnx"] == onnx.__version__
+    found = metadata.read(tmp_path / "model.onnx")
+    assert (found.platform, found.profiles) == ("jp6.2", {"images": sizes})
 
 
 def test_file_of_another_program_has_a_shape_and_no_notes(tmp_path: Path) -> None:

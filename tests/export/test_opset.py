@@ -1,10 +1,12 @@
 """Writing a model in an older opset."""
 
 import numpy as np
+import onnx
 import pytest
 
 from edgekd.core.errors import ExportError
 from edgekd.export import opset
+from edgekd.export.graph import Graph
 from tests.export import graphs
 from tests.export.graphs import Builder
 
@@ -34,8 +36,38 @@ def test_ir_version_is_the_oldest_that_holds_the_opset() -> None:
 
 def test_operator_that_an_opset_lacks_is_refused_by_name() -> None:
     model = graphs.excited()  # HardSwish came with 14
-    with pytest.raises(ExportError, match="'swish/HardSwish': opset 13 has no operator HardSwish"):
+    with pytest.raises(ExportError, match="13: node 'swish/HardSwish': there is no operator"):
         opset.lower(model, 13)
+
+
+def test_attributes_that_change_nothing_are_dropped() -> None:
+    b = Builder(opset=18)
+    values = [b.constant(name, np.linspace(0.5, 1, 16, dtype=np.float32)) for name in "abcd"]
+    x = b.node("BatchNormalization", "images", *values, training_mode=0)  # 13 knows no such mode
+    model = b.model(b.head(x, 16))
+    images_nchw = graphs.images(model)
+    before_nk = graphs.run(model, images_nchw)
+    opset.lower(model, 13)
+    assert (opset.of(model), model.ir_version) == (13, 7)
+    assert graphs.run(model, images_nchw) == pytest.approx(before_nk)
+
+
+def test_older_form_that_computes_something_else_is_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def forget_axes(graph: Graph, node: onnx.NodeProto) -> None:
+        del node.input[1:]  # then it reduces over all axes
+
+    b = Builder(opset=18)
+    axes = b.constant("axes", np.array([2, 3], np.int64))
+    x = b.node("ReduceMax", b.conv("images", 16, 16), axes, keepdims=1, name="max")
+    x = b.node("Flatten", b.node("Add", x, b.conv("images", 16, 16, name="c")))
+    model = b.model(b.node("Gemm", x, b.weight("w", 16 * 64, 5)))
+    before = model.SerializeToString(deterministic=True)
+    monkeypatch.setitem(opset._RULES, "Reduce", forget_axes)
+    with pytest.raises(ExportError, match=r"outputs .* would change\. .* later opset, up to 18"):
+        opset.lower(model, 17)
+    assert model.SerializeToString(deterministic=True) == before
 
 
 def test_axes_that_are_computed_cannot_be_lowered() -> None:

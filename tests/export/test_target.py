@@ -40,6 +40,9 @@ def test_own_file_is_called_after_its_stem(tmp_path: Path) -> None:
         ("opset = 12", "opset: Input should be greater than or equal to 13"),
         ('file = "../model.onnx"', "file: String should match pattern"),
         ("batch = 0", "batch"),
+        ('rest = "fp16"', "rest = 'fp16' needs form = 'tensorrt' and opset >= 19"),
+        ("dla = true", "dla needs precision 'fp16' and a fixed batch"),
+        ("profile = [4, 2, 8]", "fewest, usual and most"),
         ("[quantise]\nweight_bits = 4", "quantise.weight_bits: Input should be 7 or 8"),
     ],
 )
@@ -53,6 +56,28 @@ def test_mistake_in_a_target_is_named(tmp_path: Path, line: str, complaint: str)
     assert complaint in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("text", "batch", "profile"),
+    [("8", 8, (1, 8, 32)), ("dynamic", "dynamic", (1, 8, 32)), ("2:4:6", "dynamic", (2, 4, 6))],
+)
+def test_batch_can_be_chosen(text: str, batch: int | str, profile: tuple[int, ...]) -> None:
+    target = Target.read("tensorrt-int8").at_batch(text)
+    assert (target.batch, target.profile) == (batch, profile)
+
+
+@pytest.mark.parametrize("text", ["", "many", "1:2", "-1", "0", "4:2:6", "1.5", "²"])
+def test_batch_that_is_none_is_refused(text: str) -> None:
+    with pytest.raises(UsageError, match="batch"):
+        Target.read("tensorrt-int8").at_batch(text)
+
+
+def test_the_accelerator_takes_no_dynamic_batch() -> None:
+    target = Target.read("tensorrt-fp16-dla")
+    assert target.at_batch("4").batch == 4
+    with pytest.raises(UsageError, match="dla needs precision 'fp16' and a fixed batch"):
+        target.at_batch("dynamic")
+
+
 def test_unknown_target_is_refused_with_those_there_are() -> None:
-    with pytest.raises(UsageError, match="Did you mean 'tensorrt-int8'"):
+    with pytest.raises(UsageError, match="Did you mean 'tensorrt-int8"):
         Target.read("tensorrt-int4")

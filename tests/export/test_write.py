@@ -7,12 +7,17 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from onnx import TensorProto
 from torch import Tensor, nn
 
 from edgekd.core import catalogue, records
 from edgekd.core.errors import DataError, ExportError, UsageError
-from edgekd.export import write
+from edgekd.export import metadata, runtime, write
+from edgekd.export.platform import Platform
 from edgekd.export.target import Target
+from edgekd.lint import run as lint
+from edgekd.lint.model import Graph as LintGraph
+from edgekd.lint.model import Version
 from edgekd.models.checkpoint import Model
 from tests.export import graphs, trt_rules
 from tests.export.conftest import calibration, make_images, make_model
@@ -52,12 +57,75 @@ def test_layers_are_counted_in_the_written_graph(exports: dict[str, Path]) -> No
         for name, folder in exports.items()
         for found in [artifact(folder)]
     }
-    quantised = {"onnx-int8", "tensorrt-int8"}
+    quantised = {"onnx-int8", "tensorrt-int8", "tensorrt-int8-fp16"}
     assert counts == {name: (3, 0) if name in quantised else (0, 3) for name in exports}
 
 
-def test_exported_network_keeps_the_rules_of_tensorrt(exports: dict[str, Path]) -> None:
-    assert trt_rules.faults(onnx.load(str(exports["tensorrt-int8"] / "model.onnx"))) == []
+@pytest.mark.parametrize("name", ["tensorrt-int8", "tensorrt-int8-fp16"])
+def test_exported_network_keeps_the_rules_of_tensorrt(exports: dict[str, Path], name: str) -> None:
+    assert trt_rules.faults(onnx.load(str(exports[name] / "model.onnx"))) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "version"), [("tensorrt-int8-fp16", (10, 3)), ("tensorrt-fp16-dla", (8, 5))]
+)
+def test_linter_finds_no_error(exports: dict[str, Path], name: str, version: Version) -> None:
+    model = onnx.load(str(exports[name] / "model.onnx"))
+    graph = LintGraph(model, dla=Target.read(name).dla)
+    assert lint.lint(graph, [version]).count("error") == 0
+
+
+def test_mixed_file_computes_in_int8_and_fp16_alone(exports: dict[str, Path]) -> None:
+    model = onnx.load(str(exports["tensorrt-int8-fp16"] / "model.onnx"))
+    constants = {tensor.name: tensor.data_type for tensor in model.graph.initializer}
+    scales = [node.input[1] for node in model.graph.node if "Linear" in node.op_type]
+    assert {constants[name] for name in scales} == {TensorProto.FLOAT16}
+    assert TensorProto.FLOAT not in constants.values()
+    sides = [
+        value.type.tensor_type.elem_type for value in (*model.graph.input, *model.graph.output)
+    ]
+    assert sides == [TensorProto.FLOAT, TensorProto.FLOAT]
+    assert artifact(exports["tensorrt-int8-fp16"]).notes == ()
+
+
+def test_mixed_file_has_the_logits_of_the_int8_file(exports: dict[str, Path]) -> None:
+    images_nchw = make_images(32)
+    paths = [exports[name] / "model.onnx" for name in ("tensorrt-int8", "tensorrt-int8-fp16")]
+    whole_nk, mixed_nk = (runtime.logits(path, images_nchw) for path in paths)
+    assert float(np.abs(whole_nk - mixed_nk).max()) < 0.1 * float(whole_nk.std())
+
+
+@pytest.mark.parametrize(
+    ("name", "opset", "typing"), [("jp5.1", 17, "weak"), ("jp6.2", 19, "strong")]
+)
+def test_platform_settles_opset_and_ir_version(
+    small: Model, tmp_path: Path, name: str, opset: int, typing: str
+) -> None:
+    platform = Platform.read(name)
+    found = write.export(
+        small,
+        Target.read("tensorrt-fp16"),
+        tmp_path,
+        parity_nchw=make_images(32),
+        platform=platform,
+    )
+    written = onnx.load(str(tmp_path / "model.onnx"))
+    assert (written.opset_import[0].version, written.ir_version) == (opset, platform.ir_version)
+    assert (found.opset, found.ir_version, found.platform) == (opset, platform.ir_version, name)
+    assert (found.typing, found.parity.state) == (typing, "passed")
+
+
+def test_dynamic_batch_has_its_profile_in_file_and_record(small: Model, tmp_path: Path) -> None:
+    target = Target.read("tensorrt-fp16").at_batch("1:4:16")
+    found = write.export(small, target, tmp_path, parity_nchw=make_images(5))
+    told = metadata.read(tmp_path / "model.onnx")
+    assert found.profiles == told.profiles
+    assert found.profiles["images"].max == (16, 3, 16, 16)
+    assert told.batch is None
+
+
+def test_fixed_batch_has_no_profile(exports: dict[str, Path]) -> None:
+    assert artifact(exports["tensorrt-int8"]).profiles == {}
 
 
 def test_runtime_computes_the_exported_network_in_integers(

@@ -9,6 +9,9 @@ from edgekd.export.graph import WEIGHTED, Graph, attribute
 
 PAIRED = ("QuantizeLinear", "DequantizeLinear")
 
+# The smallest normal number of each type that a scale may have.
+LEAST = {np.dtype(kind): np.finfo(kind).tiny for kind in (np.float32, np.float16)}
+
 
 def faults(model: ModelProto) -> list[str]:
     """Return what TensorRT would refuse, or compute in float where INT8 was meant."""
@@ -34,7 +37,9 @@ def _numbers(graph: Graph, node: NodeProto) -> Iterator[str]:
     if scale is None or zero is None:
         yield f"{node.name}: scale or zero point is not constant"
         return
-    if scale.dtype != np.float32 or not (np.isfinite(scale).all() and (scale > 1e-38).all()):
+    if scale.dtype not in LEAST or not (
+        np.isfinite(scale).all() and (scale >= LEAST[scale.dtype]).all()
+    ):
         yield f"{node.name}: bad scale"
     if zero.dtype != np.int8 or zero.any() or zero.shape != scale.shape:
         yield f"{node.name}: bad zero point"
@@ -76,7 +81,7 @@ def _weighted(graph: Graph, node: NodeProto) -> Iterator[str]:
         yield f"{node.name}: only one side is quantised"
     if len(node.input) > 2:
         bias = graph.constant(node.input[2])
-        if bias is None or bias.dtype != np.float32:
+        if bias is None or bias.dtype not in LEAST:
             yield f"{node.name}: the bias is not a float constant"
     reader = graph.only_reader(node.output[0])
     if reader is not None and reader.op_type == "QuantizeLinear" and all(dequantised):

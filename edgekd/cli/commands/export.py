@@ -1,13 +1,16 @@
 """``edgekd export``: write a checkpoint in the form of a target."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from edgekd.cli import console
 from edgekd.cli.options import Classes, ImageSize, Json, Mean, Seed, Std, Weights, channels
 from edgekd.core import extras
+
+if TYPE_CHECKING:
+    from edgekd.core.records import Artifact
 
 NAME = "export"
 
@@ -16,6 +19,18 @@ def command(
     checkpoint: Annotated[str, typer.Argument(help="Checkpoint folder, or a model spec.")],
     target: Annotated[str, typer.Option(help="Built-in target, or a path to a .toml file.")],
     out: Annotated[Path, typer.Option(help="Folder to write.")],
+    platform: Annotated[
+        str | None,
+        typer.Option(help="JetPack of the board, such as jp6.2; `edgekd list platforms`."),
+    ] = None,
+    batch: Annotated[
+        str | None,
+        typer.Option(
+            metavar="N",
+            help="Images at a time; 'dynamic', or its bounds fewest:usual:most, as 1:8:32. "
+            "[default: the target's]",
+        ),
+    ] = None,
     calibration: Annotated[
         str | None,
         typer.Option(
@@ -38,7 +53,9 @@ def command(
 
     Checks on real images that the file computes the same.
 
-    Example: edgekd export student --target onnx-int8 --calibration folder:flowers --out int8
+    Examples: edgekd export student --target onnx-int8 --calibration folder:flowers --out int8 |
+    edgekd export student --target tensorrt-int8-fp16 --platform jp6.2 --calibration folder:flowers
+    --out jetson
     """
     extras.require("torch", "train", "to export a model")
     from edgekd.pipeline import single  # torch: only now
@@ -54,12 +71,14 @@ def command(
         calibrator=calibrator,
         images=calibration_images,
         seed=seed,
+        platform=platform,
+        batch=batch,
     )
     if json:
         console.result(artifact.model_dump(mode="json"))
         return
     parity = artifact.parity
-    print(f"{out / artifact.file}: {artifact.bytes:,} bytes, opset {artifact.opset}")
+    print(f"{out / artifact.file}: {artifact.bytes:,} bytes, {_form(artifact)}")
     if artifact.quantised_layers:
         layers = artifact.quantised_layers + artifact.float_layers
         print(f"{artifact.quantised_layers} of {layers} weighted layers compute in INT8")
@@ -73,3 +92,14 @@ def command(
         print("engine not built: that needs TensorRT on the board itself")
     if not artifact.accuracy_valid:
         print("NOT VALID for accuracy: its ranges come from random numbers")
+
+
+def _form(artifact: "Artifact") -> str:
+    """Say in which opset it is written, for whom, and for how many images at a time."""
+    words = [f"opset {artifact.opset}"]
+    if artifact.platform:
+        words.append(f"for {artifact.platform} ({artifact.typing} typing)")
+    for name, sizes in artifact.profiles.items():
+        counts = ", ".join(str(found[0]) for found in (sizes.min, sizes.opt, sizes.max))
+        words.append(f"{counts} {name} at a time (fewest, usual, most)")
+    return ", ".join(words)

@@ -36,6 +36,10 @@ def command(
             "JetPack 5, 6 and 7, and the newest]",
         ),
     ] = None,
+    platform: Annotated[
+        str | None,
+        typer.Option(help="JetPack of the board, such as jp6.2, for its versions of TensorRT."),
+    ] = None,
     form: Annotated[
         Format, typer.Option("--format", help="Form of what is printed.")
     ] = Format.text,
@@ -50,7 +54,7 @@ def command(
         bool, typer.Option("--dla", help="Check for the deep learning accelerator too.")
     ] = False,
 ) -> None:
-    """Say what TensorRT would refuse in an ONNX file, or run slowly.
+    """Say what TensorRT would refuse in a file, or run slowly.
 
     0 no error, 1 errors, 2 the file cannot be read. Needs no GPU. The rules are in docs/lint.md.
 
@@ -62,6 +66,7 @@ def command(
 
     int8 = target is not None and _is_int8(target)
     graph = load(model, labelled_int8=int8, dla=dla)
+    trt = [*(trt or []), *_versions(platform)]
     versions = [run.parse(text) for text in trt] if trt else run.USUAL
     if fix is not None:
         mended, done = fixes.fix(graph)
@@ -82,6 +87,12 @@ def command(
              "findings": findings}
         )  # fmt: skip
     raise typer.Exit(1 if result.count("error") else 0)
+
+
+def _versions(platform: str | None) -> tuple[str, ...]:
+    from edgekd.export.platform import Platform
+
+    return Platform.read(platform).tensorrt if platform else ()
 
 
 def _is_int8(name: str) -> bool:

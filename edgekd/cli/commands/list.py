@@ -21,6 +21,7 @@ class What(StrEnum):
     recipes = "recipes"
     targets = "targets"
     devices = "devices"
+    platforms = "platforms"
     sources = "sources"
     models = "models"
 
@@ -34,6 +35,7 @@ _FILES: dict[What, catalogue.Kind] = {
     What.recipes: "recipes",
     What.targets: "export",
     What.devices: "profiles",
+    What.platforms: "profiles/platforms",
 }
 _CHECKPOINT = {"FOLDER": "a checkpoint that edgekd wrote"}
 

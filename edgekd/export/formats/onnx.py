@@ -30,8 +30,10 @@ def to_onnx(
     input_shape: tuple[int, int, int],
     opset_version: int,
     batch: Literal["dynamic"] | int,
-) -> ModelProto:
+) -> tuple[ModelProto, tuple[str, ...]]:
     """Export a network in evaluation mode, tidied and named after its modules.
+
+    Returns the model, and notes on what could not be simplified.
 
     Args:
         module: on any device; it is left as it is.
@@ -44,12 +46,12 @@ def to_onnx(
     """
     on_cpu = copy.deepcopy(module).cpu().eval().requires_grad_(False)
     model = _export(on_cpu, input_shape, max(opset_version, _OLDEST_OPSET), batch)
-    tidy.tidy(model)
+    _check_interface(model)
+    notes = tidy.tidy(model)
     names.name_all(model)
     model.producer_name, model.producer_version = "edgekd", ""
     opset.lower(model, opset_version)
-    _check_interface(model)
-    return model
+    return model, notes
 
 
 def _export(
