@@ -5,21 +5,12 @@ from types import ModuleType
 from typing import Any
 
 import pytest
-from tests.standins.standin import FACTS, VERSIONS, load_tensorrt
+
+from tests.standins.standin import FACTS
 
 CONSTANTS = {"FLOAT": "float32", "HALF": "float16", "BF16": "bfloat16", "FP8": "fp8"} | {
     name: name.lower() for name in ("INT8", "INT32", "INT64", "BOOL", "UINT8", "INT4", "FP4")
 }
-
-
-@pytest.fixture(params=VERSIONS)
-def version(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
-
-
-@pytest.fixture
-def trt(version: str) -> ModuleType:
-    return load_tensorrt(version)
 
 
 @pytest.fixture

@@ -106,9 +106,12 @@ class IExecutionContext(Native):
         return self._enqueue(dict(self._addresses), stream_handle)
 
     def execute_v2(self, bindings: list[int]) -> bool:
-        return self.execute_async_v2(bindings, None)
+        return self._enqueue_all(bindings, None)
 
-    def execute_async_v2(self, bindings: list[int], stream: Any, _consumed: Any = None) -> bool:
+    def execute_async_v2(self, bindings: list[int], stream: int, _consumed: Any) -> bool:
+        return self._enqueue_all(bindings, stream)
+
+    def _enqueue_all(self, bindings: list[int], stream: int | None) -> bool:
         if len(bindings) != len(self._engine._io) or not all(bindings):
             return self._refuse("execute: there must be one address for every tensor")
         return self._enqueue(dict(zip(self._engine._io, bindings, strict=True)), stream)

@@ -180,6 +180,15 @@ class OnnxParser(Native):
     def clear_errors(self) -> None:
         self._errors.clear()
 
+    def set_flag(self, flag: Any) -> None:
+        self.flags = self.flags | 1 << int(flag)
+
+    def clear_flag(self, flag: Any) -> None:
+        self.flags = self.flags & ~(1 << int(flag))
+
+    def get_flag(self, flag: Any) -> bool:
+        return bool(self.flags >> int(flag) & 1)
+
     def supports_operator(self, op_name: str) -> bool:
         return supported(op_name)
 
