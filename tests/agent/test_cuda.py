@@ -119,7 +119,7 @@ def test_the_stream_is_not_the_default_one(gpu: cuda.Cuda) -> None:
 
 def test_a_gpu_says_what_it_is(gpu: cuda.Cuda) -> None:
     found = gpu.gpu()
-    assert found["gpu"]
+    assert found["name"]
     major, minor = found["compute_capability"].split(".")
     assert int(major) >= 5
     assert int(minor) >= 0

@@ -7,12 +7,12 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any, Callable, Optional
+from typing import TYPE_CHECKING, Any, Callable, Dict, Optional
 
 from ..protocol import AgentError
 
 if TYPE_CHECKING:  # numpy may be missing where only `probe` is wanted
-    from typing import Dict, Protocol, Tuple
+    from typing import Protocol, Tuple
 
     class Cuda(Protocol):
         """One GPU, one stream of work on it, and all memory that was taken there."""
@@ -22,7 +22,7 @@ if TYPE_CHECKING:  # numpy may be missing where only `probe` is wanted
         stream: int  # its handle; never the default stream, on which TensorRT waits for the GPU
 
         def gpu(self) -> Dict[str, str]:
-            """Return "gpu" (its model), "compute_capability" and "driver" (what CUDA it speaks)."""
+            """Return "name", "compute_capability" and "driver" (what CUDA it speaks)."""
             ...
 
         def alloc(self, size: int) -> int:
@@ -111,3 +111,16 @@ def open_cuda(choice: Optional[str] = None) -> Cuda:
     except ImportError as error:
         message = "EDGEKD_CUDA asks for '%s', which is missing here: %s" % (chosen, error)
         raise AgentError("engine", message) from error
+
+
+def gpu() -> Dict[str, str]:
+    """Return the first GPU's "name", "compute_capability" and "driver".
+
+    Raises:
+        AgentError: there is none.
+    """
+    opened = open_cuda()
+    try:
+        return opened.gpu()
+    finally:
+        opened.close()

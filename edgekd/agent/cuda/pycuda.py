@@ -41,7 +41,7 @@ class PyCuda:
     def gpu(self) -> Dict[str, str]:
         """See ``Cuda``."""
         return {
-            "gpu": self._gpu.name(),
+            "name": self._call(self._gpu.name),
             "compute_capability": "%d.%d" % tuple(self._gpu.compute_capability()),
             "driver": version_text(self._driver.get_driver_version()),
         }

@@ -60,7 +60,7 @@ class Runtime:
         call = self._call
         capability = [call("cudaDeviceGetAttribute", part, 0) for part in (_MAJOR, _MINOR)]
         return {
-            "gpu": call("cudaGetDeviceProperties", 0),
+            "name": call("cudaGetDeviceProperties", 0),
             "compute_capability": "%d.%d" % tuple(capability),
             "driver": version_text(call("cudaDriverGetVersion")),
         }

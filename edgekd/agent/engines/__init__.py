@@ -36,7 +36,7 @@ if TYPE_CHECKING:  # numpy may be missing where only `probe` is wanted
             ...
 
 
-_NAMES = ("onnxruntime",)  # a zipapp has no folder to list
+_NAMES = ("onnxruntime", "tensorrt")  # a zipapp has no folder to list
 
 
 def names() -> Tuple[str, ...]:

@@ -7,7 +7,6 @@ from typing import Any
 from edgekd.agent.cuda import libcudart
 from edgekd.agent.cuda.runtime import CudaError
 
-
 cudaError_t = IntEnum("cudaError_t", {"cudaSuccess": 0, "cudaErrorUnknown": 999})  # noqa: N816
 cudaMemcpyKind = IntEnum(  # noqa: N816
     "cudaMemcpyKind", {"cudaMemcpyHostToDevice": 1, "cudaMemcpyDeviceToHost": 2}

@@ -1,0 +1,278 @@
+"""TensorRT on the GPU."""
+
+from __future__ import annotations
+
+from typing import Any, Dict, List, Optional, Tuple
+
+from .. import cuda, plan
+from ..protocol import AgentError
+from . import tensorrt_build
+from .tensorrt_native import deserialised, native_logger
+
+DISTRIBUTIONS = (
+    "tensorrt",
+    *("tensorrt-cu13", "tensorrt-cu12", "tensorrt-cu11"),
+    *("tensorrt-cu13-bindings", "tensorrt-cu12-bindings", "tensorrt-cu11-bindings"),
+)
+
+
+def load_runtime() -> None:
+    """Import TensorRT.
+
+    Raises:
+        ImportError: it is missing.
+    """
+    import tensorrt  # noqa: F401
+
+
+def build(request: Dict[str, Any]) -> Dict[str, Any]:
+    """Build and write a plan; see ``edgekd.agent.build``.
+
+    Raises:
+        AgentError: TensorRT refuses the file or the request.
+    """
+    import tensorrt
+
+    return tensorrt_build.build(tensorrt, request)
+
+
+def open_model(path: str, threads: int) -> TensorRTModel:  # noqa: ARG001  the GPU has its own
+    """Open a plan that ``build`` wrote on a machine like this one.
+
+    Raises:
+        AgentError: it is missing, was changed, is of another TensorRT or GPU, or takes no images.
+    """
+    import tensorrt
+
+    content, record = plan.load(path, tensorrt.__version__)
+    opened = cuda.open_cuda()
+    try:
+        _check_gpu(path, record, opened.gpu())
+        return TensorRTModel(tensorrt, content, record, opened, path)
+    except BaseException:
+        opened.close()
+        raise
+
+
+def _check_gpu(path: str, record: Dict[str, Any], here: Dict[str, str]) -> None:
+    there = record["gpu"]
+    for key in ("name", "compute_capability"):
+        if there[key] != here[key]:
+            raise AgentError(
+                "model",
+                "'%s' was built for the GPU '%s' (%s), but here is '%s' (%s): build it again on "
+                "this machine"
+                % (
+                    path,
+                    *(there["name"], there["compute_capability"]),
+                    *(here["name"], here["compute_capability"]),
+                ),
+            )
+
+
+class _Tensor:
+    """An input or output: its name, its NumPy type, and where it lies."""
+
+    def __init__(self, trt: Any, engine: Any, name: str, path: str) -> None:
+        import numpy as np
+
+        self.name = name
+        kind = engine.get_tensor_dtype(name)
+        try:
+            self.dtype = np.dtype(trt.nptype(kind))
+        except TypeError as error:  # BF16, FP8, FP4
+            raise AgentError(
+                "model", "'%s' has the tensor '%s' of %s, which NumPy lacks" % (path, name, kind)
+            ) from error
+        self.shape: Tuple[int, ...] = tuple(engine.get_tensor_shape(name))
+        self.host: Any = None
+        self.address = 0
+
+    def place(self, gpu: cuda.Cuda, shape: Tuple[int, ...]) -> None:
+        """Take memory for a shape, here and on the GPU."""
+        if self.address:
+            gpu.free(self.address)
+            gpu.unpin(self.host)
+            self.address = 0
+        self.host = gpu.pinned(shape, self.dtype)
+        self.address = gpu.alloc(self.host.nbytes)
+
+
+class TensorRTModel:
+    """An engine with one input of images and one output; see ``Model``.
+
+    Args:
+        trt: the module ``tensorrt``.
+        content: the plan.
+        record: of the plan, from the JSON beside it.
+        gpu: where it runs; closed with the model.
+        path: of the plan, for messages.
+
+    ``run`` copies the images to the GPU, infers, and copies the output back: as one CUDA graph
+    where that can be captured, as ``engine`` says.
+    """
+
+    def __init__(
+        self, trt: Any, content: bytes, record: Dict[str, Any], gpu: cuda.Cuda, path: str
+    ) -> None:
+        self._trt, self._gpu, self._path = trt, gpu, path
+        self._logger = native_logger(trt)
+        dla_core = record["asked"]["dla_core"]
+        self._runtime, self._engine = deserialised(trt, self._logger, content, dla_core)
+        self._context = self._engine.create_execution_context()
+        if self._context is None:
+            raise self._fault("there is no context for '%s'" % path, "too little memory on the GPU")
+        names = [self._engine.get_tensor_name(i) for i in range(self._engine.num_io_tensors)]
+        modes = trt.TensorIOMode
+        self._input = self._only(names, modes.INPUT, "input")
+        self._output = self._only(names, modes.OUTPUT, "output")
+        if len(self._input.shape) != len("NCHW"):
+            raise AgentError(
+                "model",
+                "'%s' takes an input of shape %s, but images have four dimensions: N, C, H, W"
+                % (path, list(self._input.shape)),
+            )
+        self.input_shape: Tuple[Optional[int], ...] = tuple(
+            size if size >= 0 else None for size in self._input.shape
+        )
+        self._shape: Optional[Tuple[int, ...]] = None  # of the images that memory is ready for
+        self._graph: Any = None
+        self._name = "tensorrt %s, %s" % (trt.__version__, gpu.name)
+        self.engine = self._name
+
+    def infer(self, images_nchw: Any) -> Any:
+        """Return the output for one batch, float32."""
+        import numpy as np
+
+        self._fill(images_nchw)
+        self._enqueue()
+        self._gpu.synchronise()
+        return self._output.host.astype(np.float32)
+
+    def bind(self, images_nchw: Any) -> None:
+        """Fix the images of ``run``, and capture it as a graph where CUDA can."""
+        self.infer(images_nchw)  # what is allocated lazily is allocated before the capture
+        self._graph = self._gpu.capture(self._try_to_enqueue)
+        how = "as a CUDA graph" if self._graph is not None else "without a CUDA graph"
+        self.engine = "%s, copies included, %s" % (self._name, how)
+
+    def run(self) -> None:
+        """Copy in, infer and copy out once."""
+        if self._graph is not None:
+            self._gpu.launch(self._graph)
+        else:
+            self._enqueue()
+        self._gpu.synchronise()
+
+    def bound_output(self) -> Any:
+        """Return what the last ``run`` wrote, in the engine's own type."""
+        return self._output.host
+
+    def layer_times(self, images_nchw: Any, runs: int) -> List[Dict[str, float]]:
+        """Return the ms of each layer in each of ``runs`` inferences.
+
+        In a context of its own: TensorRT waits after every layer, so the sum is longer than an
+        inference takes.
+        """
+        trt: Any = self._trt
+
+        class Profiler(trt.IProfiler):  # type: ignore[misc]
+            """Called back for each layer; for some more than once."""
+
+            def __init__(self) -> None:
+                trt.IProfiler.__init__(self)
+                self.times: Dict[str, float] = {}
+
+            def report_layer_time(self, layer_name: str, ms: float) -> None:
+                self.times[layer_name] = self.times.get(layer_name, 0.0) + ms
+
+        timed, found = self._context, []
+        profiler = Profiler()
+        self._context = self._engine.create_execution_context()
+        try:
+            if self._context is None:
+                raise self._fault("layers cannot be timed", "too little memory on the GPU")
+            self._shape = None
+            self.infer(images_nchw)
+            self._context.profiler = profiler
+            for _ in range(runs):
+                profiler.times = {}
+                self._enqueue()
+                self._gpu.synchronise()
+                found.append(profiler.times)
+        finally:
+            self._context, self._shape = timed, None
+        return found
+
+    def close(self) -> None:
+        """Give back the GPU: first what was made last."""
+        self._context = None
+        self._engine = None
+        self._runtime = None
+        self._gpu.close()
+
+    def _fill(self, images_nchw: Any) -> None:
+        """Put images where they are copied from, as the engine's type."""
+        import numpy as np
+
+        if images_nchw.shape != self._shape:
+            self._resize(tuple(images_nchw.shape))
+        self._input.host[...] = images_nchw
+        if self._input.dtype.kind != "f" and not np.array_equal(self._input.host, images_nchw):
+            raise AgentError(
+                "model",
+                "'%s' takes %s, which cannot hold these images: give it whole numbers"
+                % (self._path, self._input.dtype),
+            )
+
+    def _resize(self, shape: Tuple[int, ...]) -> None:
+        context = self._context
+        if not context.set_input_shape(self._input.name, shape):
+            raise AgentError(
+                "model",
+                "'%s' takes images of shape %s%s, but these have %s"
+                % (self._path, list(self._input.shape), self._limits(), list(shape)),
+            )
+        if context.infer_shapes():
+            raise self._fault("'%s' leaves shapes open" % self._path, "no reason is given")
+        if self._graph is not None:
+            self._gpu.drop(self._graph)
+            self._graph = None
+        self._shape = None
+        self._input.place(self._gpu, shape)
+        self._output.place(self._gpu, tuple(context.get_tensor_shape(self._output.name)))
+        for tensor in (self._input, self._output):
+            if not context.set_tensor_address(tensor.name, tensor.address):
+                raise self._fault("'%s' cannot be bound" % tensor.name, "no reason is given")
+        self._shape = shape
+
+    def _limits(self) -> str:
+        if None not in self.input_shape:
+            return ""
+        low, _, high = self._engine.get_tensor_profile_shape(self._input.name, 0)
+        return " (from %s to %s)" % (list(low), list(high))
+
+    def _enqueue(self) -> None:
+        if not self._try_to_enqueue():
+            raise self._fault("'%s' cannot be run" % self._path, "no reason is given")
+
+    def _try_to_enqueue(self) -> bool:
+        """Queue an inference; False: TensorRT refuses."""
+        self._gpu.upload(self._input.address, self._input.host)
+        if not self._context.execute_async_v3(self._gpu.stream):
+            return False
+        self._gpu.download(self._output.host, self._output.address)
+        return True
+
+    def _only(self, names: List[str], mode: Any, noun: str) -> _Tensor:
+        found = [name for name in names if self._engine.get_tensor_mode(name) == mode]
+        if len(found) != 1:
+            raise AgentError(
+                "model",
+                "'%s' must have one %s, but has: %s"
+                % (self._path, noun, ", ".join(found) or "none"),
+            )
+        return _Tensor(self._trt, self._engine, found[0], self._path)
+
+    def _fault(self, what: str, otherwise: str) -> AgentError:
+        return AgentError("model", "%s: %s" % (what, self._logger.told(otherwise)))

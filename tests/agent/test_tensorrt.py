@@ -1,0 +1,400 @@
+"""From ONNX to logits with TensorRT: on its stand-ins, and the same on a board (`-m tensorrt`)."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import struct
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from edgekd.agent import build, engines, infer, plan
+from edgekd.agent.protocol import AgentError
+from tests import nets
+from tests.standins.cudart import build as cudart
+
+STANDINS = Path(__file__).parents[1] / "standins"
+VERSIONS = ("8.6.1", "10.3.0", "10.13.3", "11.4.0")
+KINDS = [*VERSIONS, pytest.param("real", marks=pytest.mark.tensorrt)]
+WEIGHTS = [[1, 2, 3, 4], [0, -1, 0, 1]]
+IMAGES = np.arange(8, dtype=np.float32).reshape(2, 1, 2, 2)
+PROFILE = {"images": {"min": [1, 1, 2, 2], "opt": [2, 1, 2, 2], "max": [4, 1, 2, 2]}}
+
+
+@pytest.fixture(scope="module")
+def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return cudart.library(tmp_path_factory.mktemp("cudart"))
+
+
+_IMPORTED: dict[str, dict[str, Any]] = {}  # version -> its modules, which are slow to make
+
+
+def forget() -> dict[str, Any]:
+    names = [name for name in sys.modules if name.partition(".")[0] == "tensorrt"]
+    return {name: sys.modules.pop(name) for name in names}
+
+
+@contextlib.contextmanager
+def standing_in(version: str, monkeypatch: pytest.MonkeyPatch, library: Path) -> Iterator[Any]:
+    monkeypatch.setenv("EDGEKD_STANDIN_TRT", version)
+    monkeypatch.setenv("EDGEKD_CUDART", str(library))
+    monkeypatch.setenv("PYTHONPATH", str(STANDINS))
+    monkeypatch.syspath_prepend(str(STANDINS))
+    forget()
+    sys.modules.update(_IMPORTED.get(version, {}))
+    import tensorrt
+
+    yield tensorrt
+    _IMPORTED[version] = forget()
+
+
+@pytest.fixture(params=KINDS)
+def trt(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, library: Path
+) -> Iterator[Any]:
+    """The module ``tensorrt`` in each version."""
+    if request.param == "real":
+        yield pytest.importorskip("tensorrt", reason="no TensorRT")
+    else:
+        with standing_in(request.param, monkeypatch, library) as module:
+            yield module
+
+
+@pytest.fixture
+def trt10(monkeypatch: pytest.MonkeyPatch, library: Path) -> Iterator[Any]:
+    with standing_in("10.3.0", monkeypatch, library) as module:
+        yield module
+
+
+Build = Callable[..., dict[str, Any]]
+
+
+@pytest.fixture
+def built(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Build:
+    """Build a file into ``tmp_path``/net.plan and return the line "built"."""
+
+    def run(model: Path, **changes: Any) -> dict[str, Any]:
+        build.build(
+            {
+                "engine": "tensorrt",
+                "model": str(model),
+                "plan": str(tmp_path / "net.plan"),
+                **changes,
+            }
+        )
+        lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+        assert lines[-1]["type"] == "built"
+        return lines[-1]
+
+    return run
+
+
+def linear(folder: Path, batch: int | str = 2) -> Path:
+    return nets.linear(folder / "net.onnx", WEIGHTS, (1, 2, 2), batch)
+
+
+def quantised(folder: Path) -> Path:
+    """Images through Q and DQ with step 0.5, then flattened."""
+    constants = [
+        numpy_helper.from_array(np.array(0.5, np.float32), "step"),
+        numpy_helper.from_array(np.array(0, np.int8), "zero"),
+    ]
+    nodes = [
+        helper.make_node("QuantizeLinear", ["images", "step", "zero"], ["whole"]),
+        helper.make_node("DequantizeLinear", ["whole", "step", "zero"], ["back"]),
+        helper.make_node("Flatten", ["back"], ["logits"]),
+    ]
+    return nets.write(folder / "net.onnx", nodes, (2, 1, 2, 2), (2, 4), constants)
+
+
+def opened(folder: Path) -> Any:
+    return engines.open_model("tensorrt", str(folder / "net.plan"), 1)
+
+
+def reference(model: Path, images_nchw: np.ndarray) -> np.ndarray:
+    session = onnxruntime.InferenceSession(str(model), providers=["CPUExecutionProvider"])
+    return session.run(None, {"images": images_nchw})[0]
+
+
+@pytest.mark.parametrize("net", [linear, quantised])
+def test_an_engine_computes_what_its_file_says(
+    trt: Any, built: Build, tmp_path: Path, net: Callable[[Path], Path]
+) -> None:
+    model = net(tmp_path)
+    built(model)
+    found = opened(tmp_path)
+    assert found.input_shape == (2, 1, 2, 2)
+    assert np.array_equal(found.infer(IMAGES), reference(model, IMAGES))
+    found.close()
+
+
+def test_bound_runs_write_what_inference_returns(trt: Any, built: Build, tmp_path: Path) -> None:
+    built(linear(tmp_path))
+    found = opened(tmp_path)
+    expected = found.infer(IMAGES)
+    found.bind(IMAGES)
+    found.bound_output()[...] = -1
+    found.run()
+    assert np.array_equal(found.bound_output(), expected)
+    assert found.engine.startswith(f"tensorrt {trt.__version__}, libcudart")
+    assert "as a CUDA graph" in found.engine
+    found.close()
+
+
+def test_a_free_batch_takes_every_size_of_its_profile(
+    trt: Any, built: Build, tmp_path: Path
+) -> None:
+    model = linear(tmp_path, "N")
+    built(model, profiles=PROFILE)
+    found = opened(tmp_path)
+    assert found.input_shape == (None, 1, 2, 2)
+    for batch in (2, 1, 4, 2):
+        images = np.arange(batch * 4, dtype=np.float32).reshape(batch, 1, 2, 2)
+        assert np.array_equal(found.infer(images), reference(model, images))
+    with pytest.raises(AgentError, match=r"from \[1, 1, 2, 2\] to \[4, 1, 2, 2\].*have \[5, 1"):
+        found.infer(np.zeros((5, 1, 2, 2), np.float32))
+    found.close()
+
+
+def test_the_typing_is_that_of_the_version(trt: Any, built: Build, tmp_path: Path) -> None:
+    said = built(quantised(tmp_path))
+    strong = int(trt.__version__.split(".")[0]) >= 10
+    assert said["typing"] == ("strong" if strong else "weak")
+    assert said["flags"] == ([] if strong else ["FP16", "INT8"])
+
+
+def test_an_impossible_typing_is_refused(trt: Any, built: Build, tmp_path: Path) -> None:
+    major = int(trt.__version__.split(".")[0])
+    if major == 10:
+        assert built(quantised(tmp_path), typing="weak")["flags"] == ["FP16", "INT8"]
+        return
+    typing = "strong" if major < 10 else "weak"
+    with pytest.raises(AgentError, match=f"no {typing} typing: leave it to 'auto'"):
+        built(linear(tmp_path), typing=typing)
+
+
+def test_the_record_names_the_files_and_the_version(trt: Any, built: Build, tmp_path: Path) -> None:
+    model = linear(tmp_path)
+    said = built(model, workspace_mib=64, optimization_level=1)
+    path = tmp_path / "net.plan"
+    assert said["tensorrt"] == ".".join(trt.__version__.split(".")[:3])
+    assert said["onnx_sha256"] == plan.sha256_of(str(model))
+    assert said["plan_sha256"] == plan.sha256_of(str(path))
+    assert said["asked"]["workspace_mib"] == 64
+    stored = json.loads((tmp_path / "net.plan.json").read_text())
+    assert stored == {key: value for key, value in said.items() if key != "type"}
+    for file in (path, tmp_path / "net.plan.json"):
+        assert file.stat().st_mode & 0o777 == 0o600
+
+
+def test_the_inspectors_layers_are_written(trt: Any, built: Build, tmp_path: Path) -> None:
+    built(linear(tmp_path), layers=str(tmp_path / "layers.json"))
+    found = json.loads((tmp_path / "layers.json").read_text())
+    assert found["Layers"]
+    assert ("I/O Tensors" in found) == (int(trt.__version__.split(".")[0]) >= 11)
+
+
+def test_a_second_build_reuses_the_timings(trt: Any, built: Build, tmp_path: Path) -> None:
+    model, folder = linear(tmp_path), tmp_path / "timings"
+    assert built(model, timing_cache=str(folder))["timing_cache"] == "new"
+    assert built(model, timing_cache=str(folder))["timing_cache"] == "reused"
+    (file,) = folder.glob("*.cache")
+    assert trt.__version__ in file.name
+    assert file.stat().st_mode & 0o777 == 0o600
+    file.write_bytes(b"not a cache")
+    assert built(model, timing_cache=str(folder))["timing_cache"] == "refused"
+    assert built(model, timing_cache=str(folder))["timing_cache"] == "reused"
+
+
+def test_layers_are_timed_in_a_run_of_their_own(trt: Any, built: Build, tmp_path: Path) -> None:
+    built(linear(tmp_path))
+    found = opened(tmp_path)
+    expected = found.infer(IMAGES)
+    times = found.layer_times(IMAGES, 3)
+    assert len(times) == 3
+    assert times[0]
+    assert all(ms >= 0 for run in times for ms in run.values())
+    assert np.array_equal(found.infer(IMAGES), expected)  # the timed context is still there
+    found.close()
+
+
+def test_the_agent_infers_with_an_engine(trt: Any, built: Build, tmp_path: Path) -> None:
+    model = linear(tmp_path, 2)
+    built(model)
+    pixels_nhwc = np.arange(12, dtype=np.uint8).reshape(3, 2, 2, 1)
+    np.save(tmp_path / "images.npy", pixels_nhwc)
+    infer.infer(
+        {
+            "engine": "tensorrt",
+            "model": str(tmp_path / "net.plan"),
+            "images": str(tmp_path / "images.npy"),
+            "mean": [0.0],
+            "std": [1 / 255],
+            "batch": 2,
+            "threads": 1,
+            "logits": str(tmp_path / "logits.npy"),
+        }
+    )
+    found = np.load(tmp_path / "logits.npy", allow_pickle=False)
+    images = pixels_nhwc.transpose(0, 3, 1, 2).astype(np.float32)
+    np.testing.assert_allclose(found, images.reshape(3, 4) @ np.transpose(WEIGHTS), rtol=1e-5)
+
+
+# What goes wrong.
+
+
+def test_the_parsers_errors_are_all_told(trt: Any, built: Build, tmp_path: Path) -> None:
+    node = helper.make_node("ConvInteger", ["images", "images"], ["logits"], name="conv")
+    path = nets.write(tmp_path / "net.onnx", [node], (2, 1, 2, 2), (2, 4), kind=TensorProto.INT8)
+    with pytest.raises(AgentError, match=r"cannot read '.*net.onnx': node 0.*ConvInt") as raised:
+        built(path)
+    assert raised.value.kind == "model"
+    assert not (tmp_path / "net.plan").exists()
+
+
+def test_a_free_batch_without_a_profile_is_refused(trt: Any, built: Build, tmp_path: Path) -> None:
+    with pytest.raises(AgentError, match=r"'images' has free dimensions, \[-1, 1, 2, 2\]"):
+        built(linear(tmp_path, "N"))
+
+
+@pytest.mark.parametrize(
+    ("profile", "reason"),
+    [
+        ({"pixels": PROFILE["images"]}, "names 'pixels', but the inputs are: images"),
+        (
+            {"images": {"min": [4, 1, 2, 2], "opt": [2, 1, 2, 2], "max": [4, 1, 2, 2]}},
+            "does not hold",
+        ),
+    ],
+)
+def test_a_profile_that_does_not_hold_is_refused(
+    trt: Any, built: Build, tmp_path: Path, profile: dict[str, Any], reason: str
+) -> None:
+    with pytest.raises(AgentError, match=reason) as raised:
+        built(linear(tmp_path, "N"), profiles=profile)
+    assert raised.value.kind == "request"
+
+
+def test_a_dla_that_is_not_there_is_refused(trt: Any, built: Build, tmp_path: Path) -> None:
+    with pytest.raises(AgentError, match="no DLA core 7: this GPU has"):
+        built(linear(tmp_path), dla_core=7)
+
+
+def test_a_changed_plan_is_not_loaded(trt: Any, built: Build, tmp_path: Path) -> None:
+    built(linear(tmp_path))
+    path = tmp_path / "net.plan"
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(AgentError, match=r"not the plan that '.*json' tells of"):
+        opened(tmp_path)
+
+
+def test_a_plan_of_another_version_is_not_loaded(trt: Any, built: Build, tmp_path: Path) -> None:
+    built(linear(tmp_path))
+    path = tmp_path / "net.plan"
+    content = bytearray(path.read_bytes())
+    content[25] += 1
+    path.write_bytes(content)
+    with pytest.raises(AgentError, match=r"was built by TensorRT .*, but here is"):
+        opened(tmp_path)
+
+
+def test_a_plan_without_a_record_is_not_loaded(trt: Any, built: Build, tmp_path: Path) -> None:
+    built(linear(tmp_path))
+    (tmp_path / "net.plan.json").unlink()
+    with pytest.raises(AgentError, match="record of the plan"):
+        opened(tmp_path)
+
+
+def test_a_plan_of_another_gpu_is_not_loaded(trt: Any, built: Build, tmp_path: Path) -> None:
+    built(linear(tmp_path))
+    path = tmp_path / "net.plan.json"
+    record = json.loads(path.read_text())
+    record["gpu"]["compute_capability"] = "1.0"
+    path.write_text(json.dumps(record))
+    with pytest.raises(AgentError, match=r"\(1\.0\), but here is"):
+        opened(tmp_path)
+
+
+def test_a_failed_build_leaves_no_record_of_an_older_plan(
+    trt: Any, built: Build, tmp_path: Path
+) -> None:
+    built(linear(tmp_path))
+    with pytest.raises(AgentError):
+        built(linear(tmp_path), dla_core=7)
+    assert not (tmp_path / "net.plan.json").exists()
+
+
+def test_images_of_another_size_are_refused(trt: Any, built: Build, tmp_path: Path) -> None:
+    built(linear(tmp_path))
+    found = opened(tmp_path)
+    with pytest.raises(AgentError, match=r"takes images of shape \[2, 1, 2, 2\], but these have"):
+        found.infer(np.zeros((3, 1, 2, 2), np.float32))
+    found.close()
+
+
+def test_too_little_memory_for_a_context_is_said(
+    trt10: Any, built: Build, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    built(linear(tmp_path))
+    monkeypatch.setenv("EDGEKD_STANDIN_DEVICE_BYTES", "8")
+    with pytest.raises(AgentError, match=r"there is no context for .*out of memory"):
+        opened(tmp_path)
+
+
+def test_a_dla_takes_its_layers_and_the_gpu_the_rest(
+    trt10: Any, built: Build, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EDGEKD_STANDIN_DLA_CORES", "2")
+    model = linear(tmp_path)  # Flatten and Gemm; a DLA knows the second
+    with pytest.raises(AgentError, match=r"1 of 2 layers cannot run on the DLA.*gpu_fallback"):
+        built(model, dla_core=1)
+    said = built(model, dla_core=1, gpu_fallback=True)
+    assert "1 of 2 layers cannot run on the DLA" in said["warnings"][0]
+    assert np.array_equal(opened(tmp_path).infer(IMAGES), reference(model, IMAGES))
+
+
+def test_progress_is_told(trt10: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    model, path = linear(tmp_path), str(tmp_path / "net.plan")
+    build.build({"engine": "tensorrt", "model": str(model), "plan": path})
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    progress = [(line["done"], line["total"]) for line in lines if line["type"] == "progress"]
+    assert progress == [(1, 2), (2, 2)]
+
+
+def test_half_and_whole_numbers_go_in_and_out(trt10: Any, built: Build, tmp_path: Path) -> None:
+    node = helper.make_node("Flatten", ["images"], ["logits"])
+    for kind in (TensorProto.FLOAT16, TensorProto.INT8):
+        path = tmp_path / "net.onnx"
+        built(nets.write(path, [node], (2, 1, 2, 2), (2, 4), kind=kind))
+        found = opened(tmp_path)
+        logits = found.infer(IMAGES)
+        assert logits.dtype == np.float32
+        assert logits.tolist() == IMAGES.reshape(2, 4).tolist()
+    with pytest.raises(AgentError, match="int8, which cannot hold these images"):
+        found.infer(IMAGES + 0.5)
+
+
+def test_the_head_of_a_plan_is_read() -> None:
+    content = b"ftrt" + struct.pack("<I", 0) + bytes(16) + bytes([10, 3, 0, 26])
+    assert plan.head_of(content, "net.plan") == plan.Head(0, (10, 3, 0, 26))
+
+
+@pytest.mark.parametrize("content", [b"", b"ftrt", b"ptrt" + bytes(24), b"ftrt" + bytes(23)])
+def test_what_is_no_plan_is_refused(content: bytes) -> None:
+    with pytest.raises(AgentError, match="no TensorRT plan"):
+        plan.head_of(content, "net.plan")
+
+
+def test_an_engine_that_builds_nothing_says_so(tmp_path: Path) -> None:
+    request = {"engine": "onnxruntime", "model": "net.onnx", "plan": str(tmp_path / "net.plan")}
+    with pytest.raises(AgentError, match="nothing to build"):
+        build.build(request)
