@@ -56,7 +56,9 @@ def parse_profile(text: str) -> Profile:
     Raises:
         AgentError: it is not such a file, or holds a time that is no number.
     """
-    entries = _entries(text) or _lines(text)
+    entries = _entries(text)
+    if entries is None:
+        entries = _lines(text)
     counts = [entry["count"] for entry in entries if "count" in entry]
     rows = [entry for entry in entries if "name" in entry]
     if len(counts) != 1 or not rows or len(rows) + 1 != len(entries):
@@ -93,12 +95,12 @@ def percentile(values: Tuple[float, ...], percent: float) -> float:
     return there[low] + (there[high] - there[low]) * (place - low)
 
 
-def _entries(text: str) -> List[Dict[str, Any]]:
-    """Return a JSON list of objects; empty: it is none."""
+def _entries(text: str) -> Optional[List[Dict[str, Any]]]:
+    """Return a JSON list of objects; empty: something else; None: not JSON."""
     try:
         found = json.loads(text, strict=False)  # control characters stand in names
     except (ValueError, RecursionError):
-        return []
+        return None
     fits = isinstance(found, list) and all(isinstance(entry, dict) for entry in found)
     return found if fits else []
 
