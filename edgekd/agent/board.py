@@ -6,7 +6,7 @@ import os
 import platform
 from typing import Any, Dict, List, Optional
 
-from . import engines
+from . import engines, jetson
 from .telemetry import allowed_cores
 
 # Instruction sets that decide how fast float and INT8 kernels are.
@@ -30,11 +30,14 @@ def probe() -> Dict[str, Any]:
         "architecture": platform.machine(),
         "flags": _flags(),
         "cores": len(allowed_cores()),
-        "memory_mib": _memory_mib(),
+        "memory_mib": _memory_mib("MemTotal"),
+        "free_mib": _memory_mib("MemAvailable"),
         "os": "%s %s" % (platform.system(), platform.release()),
         "python": platform.python_version(),
         "numpy": _numpy(),
         "engines": {name: engines.version(name) for name in engines.names()},
+        "trtexec": jetson.trtexec(),
+        "jetson": jetson.facts(),
     }
 
 
@@ -63,9 +66,9 @@ def _cpuinfo(key: str) -> Optional[str]:
     return None
 
 
-def _memory_mib() -> Optional[int]:
+def _memory_mib(key: str) -> Optional[int]:
     for line in (_read("/proc/meminfo") or "").splitlines():
-        if line.startswith("MemTotal:"):
+        if line.startswith(key + ":"):
             return int(line.split()[1]) // 1024
     return None
 

@@ -219,12 +219,12 @@ def run(errand: Dict[str, Any], watch: Watch) -> int:
     for name in errand["fetch"]:
         os.makedirs(os.path.dirname(name), exist_ok=True)
     command = [sys.executable, "agent.pyz"] + errand["arguments"]
-    environment = dict(os.environ, **errand["environment"])
+    path = os.pathsep.join(filter(None, [errand["path"], os.environ.get("PATH", "")]))
     agent = subprocess.Popen(
         command,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
-        env=environment,
+        env=dict(os.environ, PATH=path),
         start_new_session=True,
     )
     watch.agent, watch.limit_s = agent, errand["limit_s"]

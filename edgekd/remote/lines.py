@@ -82,6 +82,32 @@ class Progress(_Line):
     note: str
 
 
+class Gpu(BaseModel):
+    """The clock of a board's GPU, in MHz; one that is locked does not ramp up under load."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    now_mhz: NotNegative
+    min_mhz: NotNegative
+    max_mhz: NotNegative
+    locked: bool
+
+
+class Jetson(BaseModel):
+    """What a Jetson says about itself; None: it does not, or not to this user."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    model: str
+    compatible: tuple[str, ...]  # of the device tree, from the board to the chip
+    l4t: str | None  # "36.4.3"
+    tensorrt: str | None
+    cuda: str | None
+    power_mode: str | None
+    gpu: Gpu | None
+    temperatures_c: dict[str, float]
+
+
 class Probe(_Line):
     """What a device is and has."""
 
@@ -95,6 +121,9 @@ class Probe(_Line):
     python: str
     numpy: str | None  # None: missing, so that nothing can be run
     engines: dict[str, str | None]  # versions; None: missing
+    free_mib: int | None = None
+    trtexec: str | None = None  # its path
+    jetson: Jetson | None = None  # None: it is none
 
 
 class Landed(_Line):

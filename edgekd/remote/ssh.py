@@ -9,10 +9,9 @@ import json
 import re
 import shlex
 import socket
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from edgekd.core.errors import DeviceError
 from edgekd.remote import bundle
@@ -80,7 +79,7 @@ class Ssh:
         user, port, jump, identity, config: ssh's -l, -p, -J, -i, -F; None: as ssh has it.
         python: a Python of 3.8 or later there.
         folder: where the errands' folders are made there.
-        environment: variables for the agent.
+        trtexec: the program's path there; None: the agent looks for it.
         limit_s: seconds after which an agent is ended there, > 0.
         wait_s: seconds to wait while another client uses the board, >= 0.
         pauses_s: seconds before each further attempt.
@@ -95,7 +94,7 @@ class Ssh:
     config: Path | None = None
     python: str = "python3"
     folder: str = "/tmp"  # noqa: S108 - the landing makes a private folder in it
-    environment: Mapping[str, str] = field(default_factory=dict)
+    trtexec: str | None = None
     limit_s: float = 7200.0
     wait_s: float = 600.0
     pauses_s: tuple[float, ...] = (1.0, 4.0)
@@ -131,7 +130,7 @@ class Ssh:
         header = {
             **luggage.header(),
             "arguments": arguments,
-            "environment": dict(self.environment),
+            "path": str(PurePosixPath(self.trtexec).parent) if self.trtexec else "",
             "folder": self.folder,
             "client": f"{getpass.getuser()}@{socket.gethostname()}",
             "alone": errand.verb != "probe",

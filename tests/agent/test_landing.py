@@ -33,7 +33,7 @@ def errand(folder: Path, **changes: Any) -> bytes:
     digest = hashlib.sha256(agent).hexdigest()
     tree = {
         "files": [{"name": "agent.pyz", "size": len(agent), "sha256": digest}],
-        "fetch": [], "arguments": ["0"], "environment": {}, "folder": str(folder),
+        "fetch": [], "arguments": ["0"], "path": "", "folder": str(folder),
         "client": "me@here", "alone": False, "wait_s": 0.0, "limit_s": 60.0,
     } | changes  # fmt: skip
     text = json.dumps(tree).encode()

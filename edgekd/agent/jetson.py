@@ -1,0 +1,142 @@
+"""Ask a Jetson what it is: board, JetPack, power mode, clocks. Nothing is changed or guessed.
+
+Sources: the device tree, /etc/nv_tegra_release, dpkg, ``nvpmodel -q`` and sysfs, as any user may
+read them; what cannot be read is None.
+"""
+
+from __future__ import annotations
+
+import glob
+import json
+import os
+import re
+import shutil
+import subprocess
+from typing import Any, Dict, List, Optional
+
+_PATIENCE_S = 10.0
+_RELEASE = re.compile(r"^#\s*R(\d+)\s*\(release\),\s*REVISION:\s*(\d+(?:\.\d+)*)")
+_TENSORRT = ("python3-libnvinfer", "libnvinfer-bin", "libnvinfer10", "libnvinfer8")
+_GPUS = ("*.gpu", "*.ga10b", "*.gv11b", "*.gp10b", "gpu-gpc-0")  # devfreq, by generation
+_OFF_C = -250.0  # the sensor of a part that is switched off says about -256
+
+
+def facts(root: str = "/") -> Optional[Dict[str, Any]]:
+    """Return what the board says; None: it is no Jetson.
+
+    Args:
+        root: of the file system; another one holds what was recorded elsewhere.
+    """
+    model = _text(root, "proc/device-tree/model")
+    compatible = (_text(root, "proc/device-tree/compatible") or "").split("\0")
+    chips = [name for name in compatible if name.startswith("nvidia,tegra")]
+    if model is None or not chips:
+        return None
+    return {
+        "model": model,
+        "compatible": [name for name in compatible if name],
+        "l4t": _l4t(root),
+        "tensorrt": _first(_package(root, name) for name in _TENSORRT),
+        "cuda": _cuda(root),
+        "power_mode": _power_mode(root),
+        "gpu": _gpu(root),
+        "temperatures_c": _temperatures(root),
+    }
+
+
+def trtexec(root: str = "/") -> Optional[str]:
+    """Return the path of trtexec, which JetPack does not put on the PATH."""
+    return shutil.which("trtexec") or shutil.which(
+        "trtexec", path=os.path.join(root, "usr/src/tensorrt/bin")
+    )
+
+
+def _l4t(root: str) -> Optional[str]:
+    """Return the release of Linux for Tegra; containers have only the package, if anything."""
+    match = _RELEASE.match(_text(root, "etc/nv_tegra_release") or "")
+    return "%s.%s" % match.groups() if match else _package(root, "nvidia-l4t-core")
+
+
+def _package(root: str, name: str) -> Optional[str]:
+    """Return a Debian package's upstream version: "10.3.0.30-1+cuda12.5" is 10.3.0.30."""
+    said = _run(root, "usr/bin/dpkg-query", "--showformat=${Version}", "--show", name)
+    match = re.match(r"(?:\d+:)?(\d[\d.]*)", said or "")
+    return match.group(1) if match else None
+
+
+def _cuda(root: str) -> Optional[str]:
+    try:
+        version = json.loads(_text(root, "usr/local/cuda/version.json") or "")["cuda"]["version"]
+    except (ValueError, KeyError, TypeError):
+        return None
+    return str(version)
+
+
+def _power_mode(root: str) -> Optional[str]:
+    """Return the mode's name: numbers differ between boards and releases."""
+    said = _run(root, "usr/sbin/nvpmodel", "-q") or ""
+    match = re.search(r"^NV Power Mode: *(\w+)\s*$", said, re.MULTILINE)
+    return match.group(1) if match else None
+
+
+def _gpu(root: str) -> Optional[Dict[str, Any]]:
+    for pattern in _GPUS:
+        for path in sorted(glob.glob(os.path.join(root, "sys/class/devfreq", pattern))):
+            now, least, most = (
+                _number(path, name) for name in ("cur_freq", "min_freq", "max_freq")
+            )
+            if now is not None and least is not None and most is not None:
+                return {
+                    "now_mhz": now / 1e6,
+                    "min_mhz": least / 1e6,
+                    "max_mhz": most / 1e6,
+                    "locked": least == most,
+                }
+    return None
+
+
+def _temperatures(root: str) -> Dict[str, float]:
+    found = {}
+    for zone in sorted(glob.glob(os.path.join(root, "sys/class/thermal/thermal_zone*"))):
+        name, value = _text(zone, "type"), _number(zone, "temp")
+        if name is not None and value is not None and value / 1000 > _OFF_C:
+            found[name] = value / 1000
+    return found
+
+
+def _first(values: Any) -> Optional[str]:
+    return next((value for value in values if value is not None), None)
+
+
+def _number(folder: str, name: str) -> Optional[float]:
+    try:
+        return float(_text(folder, name) or "")
+    except ValueError:
+        return None
+
+
+def _text(folder: str, name: str) -> Optional[str]:
+    """Return a file's text; None: it is missing, not ours to read, or a sensor that is asleep."""
+    try:
+        with open(os.path.join(folder, name), encoding="utf-8", errors="replace") as file:
+            return file.read().strip("\0\n ")
+    except OSError:
+        return None
+
+
+def _run(root: str, *words: str) -> Optional[str]:
+    """Return what a program prints; None: it is missing, fails or hangs."""
+    command: List[str] = [os.path.join(root, words[0]), *words[1:]]
+    try:
+        done = subprocess.run(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            timeout=_PATIENCE_S,
+            check=True,
+            env=dict(os.environ, LC_ALL="C"),
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.decode("utf-8", "replace")
