@@ -27,6 +27,7 @@ from edgekd.cli.commands import (
     quantize,
     report,
     run,
+    sensitivity,
 )
 from edgekd.cli.commands import list as list_command
 from edgekd.core.errors import EdgekdError
@@ -44,8 +45,8 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 for module in (
-    init, run, prune, quantize, finetune, export, lint, evaluate, diff, profile, landscape, gate,
-    report, list_command, doctor,
+    init, run, prune, quantize, finetune, export, lint, evaluate, diff, sensitivity, profile,
+    landscape, gate, report, list_command, doctor,
 ):  # fmt: skip
     app.command(module.NAME)(module.command)
 
