@@ -72,7 +72,7 @@ def recipes() -> str:
 def commands() -> str:
     """Return the page about commands."""
     overview = _help()
-    names = re.findall(r"^  ([a-z]+)  ", overview.partition("Commands:")[2], re.MULTILINE)
+    names = re.findall(r"^  ([a-z0-9-]+)  ", overview.partition("Commands:")[2], re.MULTILINE)
     parts = [COMMANDS_HEAD, f"```text\n{overview}```\n"]
     parts += [f"## edgekd {name}\n\n```text\n{_help(name)}```\n" for name in names]
     return "\n".join(parts)

@@ -16,6 +16,7 @@ from edgekd.cli.commands import (
     diff,
     doctor,
     evaluate,
+    explain_int8,
     export,
     finetune,
     gate,
@@ -46,7 +47,7 @@ app = typer.Typer(
 )
 for module in (
     init, run, prune, quantize, finetune, export, lint, evaluate, diff, sensitivity, profile,
-    landscape, gate, report, list_command, doctor,
+    explain_int8, landscape, gate, report, list_command, doctor,
 ):  # fmt: skip
     app.command(module.NAME)(module.command)
 

@@ -10,7 +10,7 @@ import pytest
 
 COMMANDS = [
     "init", "run", "prune", "quantize", "finetune", "export", "lint", "evaluate", "diff",
-    "sensitivity", "profile", "landscape", "gate", "report", "list", "doctor",
+    "sensitivity", "profile", "explain-int8", "landscape", "gate", "report", "list", "doctor",
 ]  # fmt: skip
 HEAVY = ["torch", "torchvision", "onnx", "onnxruntime", "sklearn", "PIL", "scipy", "pydantic"]
 
