@@ -5,16 +5,17 @@ from __future__ import annotations
 import importlib
 import json
 import os
-import shutil
-import subprocess
 import time
-from typing import Any, Dict, Optional
+from typing import Any, Dict
 
-from . import board, cuda, engines, plan
+from . import board, cuda, engines, jetson, plan
 from .protocol import SCHEMA_VERSION, AgentError, emit
 
 # What an engine was asked for: keys of the request that the record repeats.
-_ASKED = ("profiles", "workspace_mib", "optimization_level", "dla_core", "gpu_fallback")
+_ASKED = (
+    *("profiles", "precision", "workspace_mib", "optimization_level"),
+    *("dla_core", "gpu_fallback"),
+)
 
 
 def build(request: Dict[str, Any]) -> None:
@@ -47,7 +48,9 @@ def build(request: Dict[str, Any]) -> None:
     seconds = time.perf_counter() - start
     with open(request["plan"], "rb") as file:
         head = plan.head_of(file.read(64), request["plan"])
+    told_by_board = jetson.facts() or {}
     record = {
+        "schema_version": SCHEMA_VERSION,
         "engine": told["engine"],
         "tensorrt": ".".join(map(str, head.version[:3])),
         "plan_sha256": plan.sha256_of(request["plan"]),
@@ -60,36 +63,10 @@ def build(request: Dict[str, Any]) -> None:
         "warnings": told["warnings"],
         "asked": {key: request.get(key) for key in _ASKED},
         "machine": board.machine(),
-        "power_mode": power_mode(),
+        "l4t": told_by_board.get("l4t"),
+        "power_mode": told_by_board.get("power_mode"),
         "gpu": cuda.gpu(),
     }
-    stored = {"schema_version": SCHEMA_VERSION, **record}
-    text = json.dumps(stored, indent=2, sort_keys=True) + "\n"
+    text = json.dumps(record, indent=2) + "\n"
     plan.write(plan.sidecar(request["plan"]), text.encode("utf-8"))
-    emit("built", **record)
-
-
-def power_mode() -> Optional[str]:
-    """Return the name of a Jetson's power mode, such as "MAXN_SUPER"; None: no Jetson.
-
-    An engine's kernels are chosen by timing them, so those of another mode may be chosen badly.
-    """
-    tool = shutil.which("nvpmodel") or "/usr/sbin/nvpmodel"
-    try:
-        said = subprocess.run(
-            [tool, "-q"],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            stdin=subprocess.DEVNULL,
-            timeout=10,
-            check=False,
-            encoding="utf-8",
-            errors="replace",
-        ).stdout
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    for line in said.splitlines():
-        key, colon, value = line.partition(":")
-        if colon and key.strip() == "NV Power Mode":
-            return value.strip()
-    return None
+    emit("built", record=record)

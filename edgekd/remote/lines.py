@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Base64Bytes, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
+from edgekd.core.engine import Engine
 from edgekd.core.errors import DeviceError
 
 Count = Annotated[int, Field(ge=0)]
@@ -126,6 +127,13 @@ class Probe(_Line):
     jetson: Jetson | None = None  # None: it is none
 
 
+class Built(_Line):
+    """An engine is there, and its record beside it."""
+
+    type: Literal["built"]
+    record: Engine
+
+
 class Landed(_Line):
     """The connection to a board stands."""
 
@@ -169,7 +177,7 @@ class Done(_Line):
 
 
 Trip = Landed | Waiting | Ready | Piece  # of a landing on a board: no caller sees them
-Work = Machine | Opened | Warmed | Block | Memory | Telemetry | Progress | Probe
+Work = Machine | Opened | Warmed | Block | Memory | Telemetry | Progress | Probe | Built
 Line = Work | Trip | Error | Done
 _LINE: TypeAdapter[Line] = TypeAdapter(Annotated[Line, Field(discriminator="type")])
 

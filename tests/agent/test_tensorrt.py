@@ -17,6 +17,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from edgekd.agent import build, engines, infer, plan
 from edgekd.agent.protocol import AgentError
+from edgekd.core.engine import Engine
 from tests import nets
 from tests.standins.cudart import build as cudart
 
@@ -78,7 +79,7 @@ Build = Callable[..., dict[str, Any]]
 
 @pytest.fixture
 def built(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Build:
-    """Build a file into ``tmp_path``/net.plan and return the line "built"."""
+    """Build a file into ``tmp_path``/net.plan and return its record."""
 
     def run(model: Path, **changes: Any) -> dict[str, Any]:
         build.build(
@@ -91,7 +92,7 @@ def built(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Build:
         )
         lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
         assert lines[-1]["type"] == "built"
-        return lines[-1]
+        return lines[-1]["record"]
 
     return run
 
@@ -189,7 +190,8 @@ def test_the_record_names_the_files_and_the_version(trt: Any, built: Build, tmp_
     assert said["plan_sha256"] == plan.sha256_of(str(path))
     assert said["asked"]["workspace_mib"] == 64
     stored = json.loads((tmp_path / "net.plan.json").read_text())
-    assert stored == {key: value for key, value in said.items() if key != "type"}
+    assert stored == said
+    assert Engine.model_validate(said).gpu.name
     for file in (path, tmp_path / "net.plan.json"):
         assert file.stat().st_mode & 0o777 == 0o600
 
