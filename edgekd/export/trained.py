@@ -7,6 +7,7 @@ from onnx import ModelProto
 from torch import nn
 from torch.nn.modules.conv import _ConvNd
 
+from edgekd.export import qdq
 from edgekd.export.forms import onnxruntime
 from edgekd.export.graph import WEIGHTED, Graph
 from edgekd.export.names import module_of
@@ -76,6 +77,18 @@ def left_float(model: ModelProto, module: nn.Module) -> tuple[str, ...]:
         and isinstance(part.weight, nn.Parameter)
         and name in there - set(quantised)
     )
+
+
+def float_by_target(model: ModelProto, target: Target) -> tuple[str, ...]:
+    """Return the layers of a float model that the target's own rules leave in float.
+
+    Raises:
+        ExportError: all of them.
+    """
+    prepared = qdq.prepare(model, target)
+    plan = qdq.place(prepared, target)
+    weighted = [node.name for node in prepared.graph.node if node.op_type in WEIGHTED]
+    return tuple(dict.fromkeys(module_of(name) for name in weighted if name not in plan.layers))
 
 
 def keeping_float(target: Target, modules: tuple[str, ...]) -> Target:

@@ -9,8 +9,10 @@ import torch
 from edgekd.core import plugins, specs
 from edgekd.core.errors import UsageError, did_you_mean
 from edgekd.data.sources import Splits
+from edgekd.export import trained
+from edgekd.export.formats import onnx as onnx_format
 from edgekd.export.target import Target
-from edgekd.models import score
+from edgekd.models import fake_quant, score
 from edgekd.models.checkpoint import Model
 from edgekd.models.quantisers import FLOAT
 from edgekd.pipeline import cuts
@@ -19,6 +21,7 @@ from edgekd.quantize import qat
 from edgekd.quantize.calibrator import CALIBRATORS
 from edgekd.quantize.qat import Int8
 
+_INT8 = 8
 _EXACT = 7  # bits from which BN statistics stay good
 
 
@@ -31,6 +34,7 @@ def quantise(
 ) -> None:
     """Quantise a copy of the model and write it.
 
+    W8A8 for a target leaves in float what the target does.
     Below 7 bits the BN statistics are taken anew, where there are images: few values change what
     the layers after them see.
 
@@ -52,8 +56,9 @@ def quantise(
             splits.train, normalisation, spec.calibration_images, training.seed, device
         )
     )
+    kept = spec.model_copy(update={"keep": (*spec.keep, *_float_on_target(model, spec))})
     module.to(device)
-    found = qat.quantise(module, spec, images, classes=model.record.classes, int8=int8_of(spec))
+    found = qat.quantise(module, kept, images, classes=model.record.classes, int8=int8_of(spec))
     if splits is not None and found.least_bits < _EXACT:
         count = spec.recalibrate_images
         score.recalibrate(
@@ -90,3 +95,15 @@ def int8_of(spec: specs.Quantize) -> Int8:
             "such as tensorrt-int8"
         )
     return Int8(target.quantise.weight_bits, symmetric=target.form == "tensorrt")
+
+
+def _float_on_target(model: Model, spec: specs.Quantize) -> tuple[str, ...]:
+    """Return the layers that could be quantised, but that the target computes in float."""
+    if spec.target is None or (spec.weights, spec.activations) != (_INT8, _INT8):
+        return ()
+    target = Target.read(spec.target)
+    written, _ = onnx_format.to_onnx(
+        model.module, model.record.input_shape, target.opset, target.batch
+    )
+    names = trained.float_by_target(written, target)
+    return tuple(name for name in names if fake_quant.supports(model.module.get_submodule(name)))

@@ -28,6 +28,14 @@ def command(
         list[str] | None,
         typer.Option(metavar="GLOB", help="Layers that stay in float. Repeatable."),
     ] = None,
+    target: Annotated[
+        str | None,
+        typer.Option(help="Whose INT8 is simulated at 8 bits, such as tensorrt-int8."),
+    ] = None,
+    calibrator: Annotated[
+        str | None,
+        typer.Option(help="Of first 8-bit steps. [default: least squared error]"),
+    ] = None,
     weights: Weights = None,
     classes: Classes = None,
     mean: Mean = None,
@@ -38,10 +46,11 @@ def command(
 ) -> None:
     """Simulate quantisation, to train a network for it.
 
-    For INT8 on a device `edgekd export --target onnx-int8` is enough. Under 8 bits a network is
-    for study only: it can be trained and evaluated, not exported.
+    For INT8 on a device `edgekd export` is often enough; where it loses too much, quantise for its
+    target and finetune: the export then takes the scales of training. Under 8 bits a network is for
+    study only: it can be trained and evaluated, not exported.
 
-    Example: edgekd quantize pruned --bits W4A4 --data folder:flowers --out w4a4
+    Example: edgekd quantize pruned --target tensorrt-int8 --data folder:flowers --out w8a8
     """
     extras.require("torch", "train", "to quantise a model")
     from edgekd.core import checking, specs
@@ -56,6 +65,8 @@ def command(
             "activations": activation_bits,
             "rule": rule,
             "keep": tuple(keep or ()),
+            "target": target,
+            "calibrator": calibrator,
         },
         "quantize",
     )
