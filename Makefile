@@ -1,5 +1,5 @@
-# make demo | test | test-slow | check | wheel. The environment is made once, and again only when
-# what it is made from has changed.
+# make demo | test | test-slow | test-bindings | check | wheel. The environment is made once, and
+# again only when what it is made from has changed.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -9,12 +9,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help demo test test-slow check format wheel
+.PHONY: help demo test test-slow test-bindings check format wheel
 
 help:
 	@echo "make demo       handwritten digits, the whole job: train, prune, distil, export, measure, gate"
 	@echo "make test       the fast tests (about 10 minutes on 2 cores)"
 	@echo "make test-slow  every test that this machine can run"
+	@echo "make test-bindings  the stand-in for TensorRT against NVIDIA's bindings (downloads 5 MB)"
 	@echo "make check      lint, formatting and types"
 	@echo "make wheel      build the wheel, install it alone and start it"
 
@@ -38,7 +39,10 @@ test: $(STAMP)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile
 
 test-slow: $(STAMP)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile -m "slow or not slow"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile -m "not bindings"
+
+test-bindings: $(STAMP)
+	$(BIN)/python -m pytest -m bindings tests/bindings
 
 check: $(STAMP)
 	$(BIN)/ruff check .

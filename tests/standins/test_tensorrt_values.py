@@ -79,6 +79,7 @@ def test_dims_equal_tuples_and_may_be_negative(trt: ModuleType) -> None:
     assert dims == (1, -1, 3)
     assert (1, -1, 3) == dims  # noqa: SIM300  from both sides
     assert [*dims] == [1, -1, 3]
+    assert dims != [1, -1, 4]
     assert len(dims) == 3
     assert dims[1:] == (-1, 3)
     assert str(dims) == "(1, -1, 3)"
@@ -86,6 +87,15 @@ def test_dims_equal_tuples_and_may_be_negative(trt: ModuleType) -> None:
         trt.Dims([1] * 9)
     with pytest.raises(TypeError):
         hash(dims)
+
+
+def test_dims_cannot_be_compared_with_dims(trt: ModuleType) -> None:
+    dims = trt.Dims((1, 2))
+    with pytest.raises(TypeError, match=r"__eq__\(\): incompatible function arguments"):
+        _ = dims == trt.Dims((1, 2))
+    with pytest.raises(TypeError, match=r"__eq__\(\): incompatible function arguments"):
+        _ = dims == None  # noqa: E711
+    assert trt.Dims(dims) == (1, 2)
 
 
 def test_the_stock_logger_writes_errors_to_standard_output(

@@ -2,16 +2,17 @@
 
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 from ._facts import FACTS
-from ._pybind import Enum, Native, make_enum
+from ._pybind import Enum, Native, make_enum, method
 
 ENUMS: dict[str, Any] = {name: make_enum(name, values) for name, values in FACTS["enums"].items()}
 Severity = ENUMS["ILogger.Severity"]
 _LETTERS = "FEWIV"
 _EMPTY = {"bool": False, "int": -1}
+_CALLED = {"num_errors": "get_num_errors"}  # C++ looks for another name than it offers
 
 
 class Dims(Native):
@@ -32,14 +33,18 @@ class Dims(Native):
         except IndexError:
             raise IndexError("Out of bounds") from None
 
-    def __iter__(self) -> Iterator[int]:
-        return iter(self._sizes)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, (Dims, tuple, list)) and self._sizes == tuple(other)
-
     def __repr__(self) -> str:
         return str(self._sizes)
+
+
+def _equals(dims: Dims, other: Any) -> bool:
+    return dims._sizes == tuple(other)
+
+
+# As in the bindings: equal to a list or a tuple, and comparing with anything else raises, even with
+# other Dims.
+_OTHERS = [f"(self: Dims, arg0: {kind}) -> bool" for kind in ("list", "tuple")]
+Dims.__eq__ = method("__eq__", _OTHERS, _equals, "Dims")
 
 
 class ILogger(Native):
@@ -106,6 +111,7 @@ INTERFACES = (
 def pure(owner: str, name: str, signature: str) -> Callable[..., Any]:
     """Return what a method that a subclass has to write does where it has not."""
     empty = _EMPTY.get(signature.rpartition(" -> ")[2])
+    name = _CALLED.get(name, name)
 
     def unwritten(*_args: Any) -> Any:
         _complain(name, f'Tried to call pure virtual function "{owner}::{name}"')

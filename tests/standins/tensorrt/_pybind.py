@@ -173,7 +173,7 @@ def _parameter(text: str) -> Parameter:
 def convert(value: Any, kind: str) -> Any:
     """Return what a C++ parameter of this type gets, or MISFIT."""
     if kind.startswith("List["):
-        if not isinstance(value, (list, tuple, TYPES["Dims"])):
+        if isinstance(value, (str, bytes, dict)) or not hasattr(value, "__getitem__"):
             return MISFIT
         items = [convert(one, kind[5:-1]) for one in value]
         return MISFIT if any(one is MISFIT for one in items) else items
@@ -229,10 +229,10 @@ def method(name: str, texts: list[str], work: Callable[..., Any] | None, owner: 
             if bound is not None:
                 break
         else:
-            invoked = [repr(self), *map(repr, args)]
-            invoked += [f"kwargs: {key}={value!r}" for key, value in kwargs.items()]
             init = name == "__init__"
-            refuse(name, signatures, invoked[init:], "constructor" if init else "function")
+            invoked = [repr(one) for one in (args if init else (self, *args))]
+            invoked += [f"kwargs: {key}={value!r}" for key, value in kwargs.items()]
+            refuse(name, signatures, invoked, "constructor" if init else "function")
         if work is None:
             raise NotImplementedError(f"the stand-in of TensorRT does not do {owner}.{name}()")
         return work(self, *bound)

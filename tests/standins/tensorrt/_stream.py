@@ -20,7 +20,7 @@ def enqueue(stream: int, work: Callable[[], None]) -> Any:
         pycuda._streams[stream]._put(work)
         return work
     library = os.environ.get("EDGEKD_CUDART")
-    if library is None:
+    if library is None or not stream:
         work()
         return work
     called = HOST_FUNCTION(lambda _data: work())
