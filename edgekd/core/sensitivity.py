@@ -66,7 +66,7 @@ class Sensitivity(Record):
     images: int  # of the validation set
     images_sha256: str
     top1_percent: float  # of the float network
-    left_float: tuple[str, ...]  # weighted layers that the target leaves float by its own rules
+    left_float: tuple[str, ...]  # weighted layers that the target or training leaves float
     everything: Damage  # every layer that the target takes, in INT8
     layers: tuple[Layer, ...] = Field(min_length=1)
     mixed: Mixed | None = None  # None: not asked for

@@ -102,13 +102,13 @@ def export(
         found = parity.compare(expected_nk, runtime.logits(draft, parity_nchw), tolerance)
         _must_hold(found)
         if target.precision == "int8" and calibration is not None:
-            written, settled = _quantise(written, model, target, draft, calibration)
+            written, settled = quantise(written, model, target, draft, calibration)
             notes += settled
             expected_nk = _expected(model, parity_nchw)
         if target.dla:
             dla.prepare(written)
         if "fp16" in {target.precision, target.rest}:
-            written, kept = _halve(written, parity_nchw)
+            written, kept = halve(written, parity_nchw)
             notes += kept
         if target.dla:
             notes += dla.left_to_gpu(written)
@@ -143,10 +143,21 @@ def _in_float(model: Model) -> Model:
     return replace(model, module=module)
 
 
-def _quantise(
+def quantise(
     written: ModelProto, model: Model, target: Target, draft: Path, calibration: Calibration
 ) -> tuple[ModelProto, tuple[str, ...]]:
-    """Return the INT8 model and what training has settled; ``draft`` is the float one."""
+    """Write a float model in INT8.
+
+    Args:
+        written: of ``to_onnx``; it is left as it is.
+        model: what it was written from; if it was trained in INT8, its ranges are kept.
+        target: with precision "int8".
+        draft: the file of ``written``, for the calibration.
+        calibration: of the tensors whose range was not trained.
+
+    Returns:
+        The INT8 model, and what training has settled, in sentences.
+    """
     prepared = qdq.prepare(written, target)
     floating = trained.left_float(prepared, model.module)
     target = trained.keeping_float(target, floating)
@@ -159,10 +170,10 @@ def _quantise(
     return qdq.write(prepared, plan, ranges, target), notes
 
 
-def _halve(
+def halve(
     written: ModelProto, images_nchw: NDArray[np.float32]
 ) -> tuple[ModelProto, tuple[str, ...]]:
-    """Return the model in FP16, and what of it stays FP32."""
+    """Return a model in FP16, but for its Q and DQ, and what of it stays FP32, in sentences."""
     largest = runtime.largest(written, half.activations(written), images_nchw)
     return half.convert(written, largest)
 

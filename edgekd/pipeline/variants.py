@@ -18,16 +18,16 @@ from numpy.typing import NDArray
 from onnx import ModelProto
 
 from edgekd.core import files, provenance, records
-from edgekd.core.errors import UsageError
 from edgekd.core.sensitivity import Damage, Variant
 from edgekd.data.images import ImageSet
 from edgekd.evaluate import accuracy, sensitivity
-from edgekd.export import qdq, write
+from edgekd.export import qdq, trained, write
 from edgekd.export.formats import onnx as onnx_format
 from edgekd.export.graph import WEIGHTED, Graph
 from edgekd.export.names import module_of
-from edgekd.export.plan import Plan
+from edgekd.export.qdq import Ranges as Bounds
 from edgekd.export.target import Target
+from edgekd.export.write import Calibration
 from edgekd.models.checkpoint import Model
 from edgekd.pipeline import artifacts
 from edgekd.quantize import ranges
@@ -76,13 +76,13 @@ class Variants:
     @cached_property
     def layers(self) -> dict[str, str]:
         """Return the layers that the target computes in INT8, with their operators."""
-        plan = qdq.place(self._float, self.target)
+        plan = qdq.place(self._prepared, self.target_with(self._trained_float))
         return self._modules(set(plan.layers))
 
     @property
     def left_float(self) -> tuple[str, ...]:
-        """Return the weighted layers that the target leaves float by its own rules."""
-        every = {node.name for node in self._float.graph.node if node.op_type in WEIGHTED}
+        """Return the weighted layers that the target or training leaves float."""
+        every = {node.name for node in self._prepared.graph.node if node.op_type in WEIGHTED}
         return tuple(name for name in self._modules(every) if name not in self.layers)
 
     @cached_property
@@ -105,18 +105,25 @@ class Variants:
 
     def calibrate(self, choices: Sequence[tuple[str, ...]]) -> None:
         """Make the ranges of all tensors that some variants need, in one pass over the images."""
-        wanted = [name for keep in choices for name in self._place(keep)[1].tensors]
-        self._ranges(list(dict.fromkeys(wanted)))
+        wanted: dict[str, None] = {}
+        for keep_float in choices:
+            target = self.target_with((*self._trained_float, *keep_float))
+            wanted |= dict.fromkeys(qdq.place(self._prepared, target).tensors)
+        self._ranges(self._float_file, list(wanted))
 
     def damage(self, keep_float: tuple[str, ...]) -> Damage:
         """Return how far the network with these layers in float, the others in INT8, is off."""
         path = self._record(keep_float)
         if path.is_file():
             return records.read(Variant, path).damage
-        target, plan = self._place(keep_float)
-        written = qdq.write(self._float, plan, self._ranges(plan.tensors), target)
+        calibration = Calibration(self._ranges, self.calibrator)
+        written, _ = write.quantise(
+            self._float, self.model, self.target_with(keep_float), self._float_file, calibration
+        )
+        if self.target.rest == "fp16":
+            written, _ = write.halve(written, self._parity_nchw)
         with tempfile.TemporaryDirectory(prefix="edgekd-") as folder:
-            file = Path(folder) / target.file
+            file = Path(folder) / self.target.file
             file.write_bytes(onnx_format.serialise(written))
             logits_nk = accuracy.logits_of(file, self.validation, self.model.record.normalisation)
         found = sensitivity.damage(self.float_logits_nk, logits_nk, self.validation.labels_n)
@@ -131,10 +138,7 @@ class Variants:
 
     def target_with(self, keep_float: Sequence[str]) -> Target:
         """Return the target that leaves these layers float, too."""
-        rules = self.target.quantise
-        kept = (*rules.keep_float, *keep_float)
-        mine = rules.model_copy(update={"keep_float": kept})
-        return self.target.model_copy(update={"quantise": mine})
+        return trained.keeping_float(self.target, tuple(keep_float))
 
     @cached_property
     def _float_file(self) -> Path:
@@ -147,34 +151,39 @@ class Variants:
                 opset=self.target.opset,
                 tolerance=_FLOAT_TOLERANCE,
             )
-            parity = artifacts.batches(
-                self.model, self.calibration, artifacts.PARITY_IMAGES, self.seed
-            )
-            write.export(self.model, target, home, parity_nchw=np.concatenate(list(parity)))
+            write.export(self.model, target, home, parity_nchw=self._parity_nchw)
         record = records.read(records.Artifact, home / write.RECORD)
         records.check_file(home / record.file, record.sha256)
         return home / record.file
 
     @cached_property
     def _float(self) -> ModelProto:
-        return qdq.prepare(onnx.load(str(self._float_file)), self.target)
+        return onnx.load(str(self._float_file))
+
+    @cached_property
+    def _prepared(self) -> ModelProto:
+        return qdq.prepare(self._float, self.target)
+
+    @cached_property
+    def _trained_float(self) -> tuple[str, ...]:
+        """Return the layers that a student of simulated INT8 was trained with in float."""
+        return trained.left_float(self._prepared, self.model.module)
+
+    @cached_property
+    def _parity_nchw(self) -> NDArray[np.float32]:
+        count = artifacts.PARITY_IMAGES
+        shown = artifacts.batches(self.model, self.calibration, count, self.seed)
+        return np.concatenate(list(shown))
 
     def _modules(self, nodes: set[str]) -> dict[str, str]:
         """Return the modules of some nodes, in the order of the network, with operators."""
         found: dict[str, str] = {}
-        for node in Graph(self._float).nodes:
+        for node in Graph(self._prepared).nodes:
             if node.name in nodes:
                 found.setdefault(module_of(node.name), node.op_type)
         return found
 
-    def _place(self, keep_float: tuple[str, ...]) -> tuple[Target, Plan]:
-        unknown = set(keep_float) - set(self.layers)
-        if unknown:
-            raise UsageError(f"{', '.join(sorted(unknown))}: no layer that is INT8 otherwise")
-        target = self.target_with(keep_float)
-        return target, qdq.place(self._float, target)
-
-    def _ranges(self, tensors: list[str]) -> dict[str, tuple[float, float]]:
+    def _ranges(self, file: Path, tensors: list[str]) -> Bounds:
         """Return ranges; those that are not there yet are made, and kept."""
         path = self.home / "ranges.json"
         if not self._bounds and path.is_file():
@@ -183,7 +192,7 @@ class Variants:
         if missing:
             count = len(self.calibration)
             shown = partial(artifacts.batches, self.model, self.calibration, count, self.seed)
-            found = ranges.calibrate(self._float_file, missing, shown(), self.calibrator)
+            found = ranges.calibrate(file, missing, shown(), self.calibrator)
             self._bounds |= {name: (low, high) for name, (low, high) in found.items()}
             record = Ranges(
                 provenance=provenance.stamp("onnxruntime", seed=self.seed),
@@ -193,7 +202,7 @@ class Variants:
                 low_high=self._bounds,
             )
             ranges.save(path, record)
-        return self._bounds
+        return {name: self._bounds[name] for name in tensors}
 
     def _record(self, keep_float: tuple[str, ...]) -> Path:
         name = hashlib.sha256("\n".join(sorted(keep_float)).encode()).hexdigest()[:16]

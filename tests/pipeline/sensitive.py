@@ -52,6 +52,7 @@ def net(classes: int) -> nn.Module:
 def spoil(made: nn.Module, factor: float = 1000.0) -> None:
     """Make one channel in front of the depthwise convolution larger; the answers stay."""
     assert isinstance(made, Inverted)
+    assert made.expand.bias is not None
     with torch.no_grad():
         made.expand.weight[0] *= factor
         made.expand.bias[0] *= factor

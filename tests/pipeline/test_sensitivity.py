@@ -13,6 +13,7 @@ from edgekd.core import records, specs
 from edgekd.core.errors import UsageError
 from edgekd.core.sensitivity import Sensitivity
 from edgekd.evaluate import accuracy
+from edgekd.evaluate.sensitivity import damage
 from edgekd.export.graph import Graph
 from edgekd.export.target import Target
 from edgekd.models import checkpoint
@@ -181,6 +182,31 @@ def test_a_healthy_network_needs_no_layer_in_float(tmp_path: Path, target: str) 
     assert (
         Target.read(str(tmp_path / "out" / "mixed.toml")).quantise == Target.read(target).quantise
     )
+
+
+@pytest.mark.slow
+def test_a_variant_is_what_an_export_would_write(spoiled: Path, tmp_path: Path) -> None:
+    """Of a student that was quantised before, layers and ranges come from there."""
+    arguments = single.ModelArguments(str(spoiled))
+    spec = specs.Quantize(keep=("expand",), calibration_images=64)
+    single.quantise(arguments, spec, SOURCE, tmp_path / "net", seed=0)
+    arguments = single.ModelArguments(str(tmp_path / "net"))
+    settings = replace(SMALL, target="tensorrt-int8-fp16", rule=None)
+    found = look(tmp_path / "net", tmp_path / "out", settings)
+    assert found.left_float == ("expand", "linear")
+    single.export(
+        arguments, settings.target, tmp_path / "export",
+        source=SOURCE, calibrator="minmax", images=64, seed=0,
+    )  # fmt: skip
+    model = checkpoint.load(tmp_path / "net")
+    splits = single.load(SOURCE, arguments, 0)
+    exported_nk = accuracy.logits_of(
+        tmp_path / "export" / "model.onnx", splits.validation, model.record.normalisation
+    )
+    (float_file,) = tmp_path.glob("out/cache/*/float.npy")
+    expected = damage(np.load(float_file), exported_nk, splits.validation.labels_n)
+    assert found.everything.relative_l2 == pytest.approx(expected.relative_l2, rel=0.02)
+    assert found.everything.lost == pytest.approx(expected.lost, abs=2)
 
 
 def test_no_target_is_left_where_none_was_found(
