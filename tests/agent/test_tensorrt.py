@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
+import signal
 import struct
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,6 +19,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from edgekd.agent import build, engines, infer, plan
+from edgekd.agent.engines import tensorrt_build
 from edgekd.agent.protocol import AgentError
 from edgekd.core.engine import Engine
 from tests import nets
@@ -48,6 +52,7 @@ def standing_in(version: str, monkeypatch: pytest.MonkeyPatch, library: Path) ->
     monkeypatch.setenv("EDGEKD_CUDART", str(library))
     monkeypatch.setenv("PYTHONPATH", str(STANDINS))
     monkeypatch.syspath_prepend(str(STANDINS))
+    monkeypatch.delenv("EDGEKD_CUDA", raising=False)
     forget()
     sys.modules.update(_IMPORTED.get(version, {}))
     import tensorrt
@@ -249,7 +254,71 @@ def test_the_agent_infers_with_an_engine(trt: Any, built: Build, tmp_path: Path)
     np.testing.assert_allclose(found, images.reshape(3, 4) @ np.transpose(WEIGHTS), rtol=1e-5)
 
 
+def test_the_agent_measures_an_engine(trt10: Any, built: Build, tmp_path: Path) -> None:
+    built(linear(tmp_path))
+    np.save(tmp_path / "images.npy", IMAGES)
+    request = {
+        "schema_version": 1,
+        "engine": "tensorrt",
+        "images": str(tmp_path / "images.npy"),
+        "threads": 1,
+        "blocks": 2,
+        "runs": 3,
+        "warm_up_s": [0.0, 0.0],
+        "subjects": [{"name": "net", "path": str(tmp_path / "net.plan")}],
+    }
+    (tmp_path / "request.json").write_text(json.dumps(request))
+    command = [sys.executable, "-m", "edgekd.agent", "run", str(tmp_path / "request.json")]
+    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    lines = [json.loads(line) for line in said.splitlines()]
+    blocks = [line for line in lines if line["type"] == "block"]
+    assert [len(block["samples_ns"]) for block in blocks] == [3, 3]
+    (found,) = (line["engine"] for line in lines if line["type"] == "opened")
+    assert found == "tensorrt 10.3.0, libcudart 12.6, copies included, as a CUDA graph"
+
+
+def test_pycuda_serves_as_well_but_without_graphs(
+    trt10: Any, built: Build, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = linear(tmp_path)
+    monkeypatch.setenv("EDGEKD_CUDA", "pycuda")
+    monkeypatch.delenv("EDGEKD_CUDART")
+    built(model)
+    found = opened(tmp_path)
+    found.bind(IMAGES)
+    found.bound_output()[...] = -1
+    found.run()
+    assert np.array_equal(found.bound_output(), reference(model, IMAGES))
+    assert found.engine.endswith("without a CUDA graph")
+    found.close()
+
+
 # What goes wrong.
+
+
+def test_sigterm_ends_a_build_and_nothing_is_written(
+    trt10: Any, built: Build, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        tensorrt_build, "emit", lambda *_, **__: os.kill(os.getpid(), signal.SIGTERM)
+    )
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(KeyboardInterrupt):
+        built(linear(tmp_path))
+    assert signal.getsignal(signal.SIGTERM) == before
+    assert [path.name for path in tmp_path.iterdir()] == ["net.onnx"]
+
+
+def test_an_inference_that_tensorrt_refuses_is_an_error(
+    trt10: Any, built: Build, tmp_path: Path
+) -> None:
+    built(linear(tmp_path))
+    found = opened(tmp_path)
+    found.infer(IMAGES)
+    found._context.set_tensor_address("images", 0)
+    with pytest.raises(AgentError, match=r"cannot be run: .*no address is set for images"):
+        found.infer(IMAGES)
+    found.close()
 
 
 def test_the_parsers_errors_are_all_told(trt: Any, built: Build, tmp_path: Path) -> None:
