@@ -6,6 +6,7 @@ from typing import Any, Dict
 
 from . import engines
 from .protocol import AgentError, emit
+from .telemetry import allowed_cores
 
 
 def infer(request: Dict[str, Any]) -> None:
@@ -13,7 +14,7 @@ def infer(request: Dict[str, Any]) -> None:
 
     Request: "engine"; "model"; "images" (a .npy of uint8 [N, H, W, C], N > 0, mapped, not read);
     "mean" and "std" (for each channel, pixels in [0, 1]); "batch" (used where the model leaves it
-    free); "threads"; "logits" (the .npy of float32 [N, K] to write).
+    free); "threads" (None: one a core); "logits" (the .npy of float32 [N, K] to write).
 
     Lines: "opened", "progress" for each batch.
 
@@ -23,7 +24,8 @@ def infer(request: Dict[str, Any]) -> None:
     import numpy as np
 
     images_nhwc = np.load(request["images"], mmap_mode="r", allow_pickle=False)
-    model = engines.open_model(request["engine"], request["model"], request["threads"])
+    threads = request["threads"] or len(allowed_cores())
+    model = engines.open_model(request["engine"], request["model"], threads)
     emit("opened", engine=model.engine, load_ms=None, cold_ms=None)
     fixed = model.input_shape[0]
     batch = fixed or request["batch"]

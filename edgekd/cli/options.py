@@ -9,6 +9,10 @@ import typer
 from edgekd.core.errors import UsageError
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
+Inventory = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", help="Boards. [default: ~/.config/edgekd/devices.toml]"),
+]
 Overrides = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Override a key of the recipe. Repeatable."),

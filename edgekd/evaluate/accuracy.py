@@ -3,7 +3,6 @@
 Letters: N images, K classes, H, W, C height, width and channels.
 """
 
-import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,8 +14,8 @@ from edgekd.core import files, predictions, provenance, records, statistics
 from edgekd.core.errors import DataError, DeviceError, RecordError
 from edgekd.core.progress import Progress, Silent, Task
 from edgekd.data.images import ImageSet
-from edgekd.remote import devices, lines, session
-from edgekd.remote.devices import Device
+from edgekd.remote import inventory, lines, session
+from edgekd.remote.errand import Fetched, Sent
 
 CONFIDENCE = 0.95  # two-sided
 _CHUNK_BYTES = 256 * 2**20  # of pixels on the disk at a time; the memory holds a batch
@@ -52,7 +51,7 @@ def logits_of(
     """
     if len(images) == 0:
         raise DataError("there are no images to classify")
-    place = devices.find(device)
+    place = inventory.usable(device)
     listener = progress or Silent()
     logits = []
     with (
@@ -162,21 +161,25 @@ def _write(images: ImageSet, start: int, stop: int, file: Path) -> None:
 
 
 def _infer(
-    file: Path, pixels: Path, normalisation: records.Normalisation, device: Device, task: Task
+    file: Path,
+    pixels: Path,
+    normalisation: records.Normalisation,
+    place: inventory.Place,
+    task: Task,
 ) -> NDArray[np.float32]:
     answer = pixels.with_name("logits.npy")
     request = {
-        "engine": device.engine,
-        "model": str(file.absolute()),
-        "images": str(pixels),
+        "engine": place.device.engine,
+        "model": Sent(file),
+        "images": Sent(pixels),
         "mean": list(normalisation.mean),
         "std": list(normalisation.std),
         "batch": _BATCH,
-        "threads": len(os.sched_getaffinity(0)),
-        "logits": str(answer),
+        "threads": None,  # one a core of the device
+        "logits": Fetched(answer),
     }
     done = 0
-    with session.talk("infer", request) as said:
+    with session.talk("infer", request, reach=place.reach) as said:
         for line in said:
             if isinstance(line, lines.Progress):
                 task.advance(line.done - done)

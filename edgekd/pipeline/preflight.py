@@ -11,7 +11,7 @@ from edgekd.models import build
 from edgekd.pipeline import artifacts, plan, quantized
 from edgekd.prune.channels import CRITERIA
 from edgekd.quantize.calibrator import CALIBRATORS
-from edgekd.remote import devices
+from edgekd.remote import inventory
 
 
 def check(recipe: specs.Recipe) -> None:
@@ -35,7 +35,7 @@ def check(recipe: specs.Recipe) -> None:
         artifacts.platform_of(recipe.export, target)
     targets = [target.name for target in found]
     _targets_take(recipe)
-    devices.find(recipe.profile.device)
+    inventory.usable(recipe.profile.device)
     _unique([REFERENCE, *plan.checkpoints(recipe), *targets])
     _rules_are_about(recipe.gate, targets)
 

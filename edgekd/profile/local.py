@@ -1,4 +1,4 @@
-"""Measure latency on this machine, in turns, through the agent.
+"""Measure latency, in turns, through the agent: on this machine or on a board.
 
 Raw samples come from the agent; every statistic is computed here. Intervals of quantiles assume no
 distribution; the ratio to the first subject is paired by block, so that what slowed both down
@@ -18,7 +18,8 @@ from edgekd.core import files, provenance, records, specs, statistics
 from edgekd.core.errors import DeviceError, UsageError
 from edgekd.core.progress import Progress, Silent, Task
 from edgekd.profile import doubts
-from edgekd.remote import devices, lines, session
+from edgekd.remote import inventory, lines, session
+from edgekd.remote.errand import Sent
 
 WARM_UP_S = (0.5, 10.0)  # at least, at most; 10 s are some minutes for a whole measurement
 CONFIDENCE = 0.95  # two-sided
@@ -87,15 +88,15 @@ def measure(
     Raises:
         UsageError: the arguments do not fit each other.
         RecordError: a file that is missing, was changed, or is no model for these images.
-        DeviceError: the device is unknown to this machine or fails.
+        DeviceError: the device cannot be reached, or fails.
     """
-    device = devices.find(spec.device)
+    place = inventory.usable(spec.device)
     _check(subjects, spec, images_nchw)
     with tempfile.TemporaryDirectory(prefix="edgekd-") as folder:
         images = Path(folder) / "images.npy"
         np.save(images, np.ascontiguousarray(images_nchw, dtype=np.float32))
-        request = _request(subjects, spec, device, images)
-        notes = _listen(request, len(subjects) * (1 + spec.blocks), progress or Silent())
+        request = _request(subjects, spec, place, images)
+        notes = _listen(place, request, len(subjects) * (1 + spec.blocks), progress or Silent())
     samples = [_samples(notes, index, spec) for index in range(len(subjects))]
     file = out / "samples.npz"
     with files.replacing(file) as temporary, temporary.open("wb") as handle:
@@ -126,24 +127,26 @@ def _check(
 
 
 def _request(
-    subjects: Sequence[Subject], spec: specs.Profile, device: devices.Device, images: Path
+    subjects: Sequence[Subject], spec: specs.Profile, place: inventory.Place, images: Path
 ) -> dict[str, object]:
     return {
-        "engine": device.engine,
-        "images": str(images),
+        "engine": place.device.engine,
+        "images": Sent(images),
         "threads": spec.threads,
         "blocks": spec.blocks,
         "runs": spec.runs,
         "warm_up_s": list(WARM_UP_S),
-        "subjects": [{"name": s.name, "path": str(s.path.absolute())} for s in subjects],
+        "subjects": [{"name": s.name, "path": Sent(s.path)} for s in subjects],
     }
 
 
-def _listen(request: dict[str, object], total: int, progress: Progress) -> Notes:
+def _listen(
+    place: inventory.Place, request: dict[str, object], total: int, progress: Progress
+) -> Notes:
     notes = Notes()
     with (
         progress.task("measure latency", total) as task,
-        session.talk("run", request) as said,
+        session.talk("run", request, reach=place.reach) as said,
     ):
         for line in said:
             notes.take(line, task)

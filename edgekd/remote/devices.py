@@ -1,16 +1,58 @@
-"""Devices: ``profiles/NAME.toml`` says how an agent is reached and which engine it drives."""
+"""Devices: ``profiles/NAME.toml`` has the facts of a kind of board, and which engine runs there.
 
-from typing import Literal
+How to reach one board is said in the inventory; see ``edgekd.remote.inventory``.
+"""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
 
 from edgekd.core import catalogue, checking
+from edgekd.remote import lines
+
+Positive = Annotated[float, Field(gt=0)]
+Count = Annotated[int, Field(gt=0)]
+
+
+class Mode(checking.Spec):
+    """A power mode, by the name that ``nvpmodel -q`` prints: its number differs between boards."""
+
+    name: str
+    gpu_mhz: Positive | None = None  # the GPU's highest clock; None: not known
+
+
+class Board(checking.Spec):
+    """The facts of a kind of board; each number's source stands beside it in the file."""
+
+    chip: str  # "tegra234", in the device tree's compatible
+    parts: tuple[str, ...]  # its module's part numbers, such as "p3767-0003"
+    compute_capability: Annotated[str, Field(pattern=r"^\d+\.\d$")]
+    cores: Count  # of the GPU
+    sms: Count
+    gpu_mhz: Positive  # the highest clock of any mode
+    fp16_tflops: Positive  # of the GPU, dense, at that clock
+    int8_tops: Positive | None = None  # likewise; None: TensorRT has no INT8 for this GPU
+    dla_cores: Annotated[int, Field(ge=0)] = 0
+    dla_int8_tops: Positive | None = None  # of all its cores, dense
+    memory_gib: Count
+    bandwidth_gb_s: Positive
+    jetpacks: Annotated[tuple[str, ...], Field(min_length=1)]
+    rail: str | None = None  # that carries the module's whole power; None: the sum of its rails
+    modes: tuple[Mode, ...] = ()
+
+    def is_that_of(self, jetson: lines.Jetson) -> bool:
+        """Say whether a board is of this kind, by its module's part number."""
+        return any(part in name for part in self.parts for name in jetson.compatible)
 
 
 class Device(checking.Spec):
-    """A place where models run."""
+    """A kind of place where models run."""
 
     description: str
-    reach: Literal["local"]  # the agent is a subprocess of this process
-    engine: Literal["onnxruntime"]
+    reach: Literal["local", "ssh"]  # local: a subprocess of this process
+    engine: Literal["onnxruntime", "tensorrt"]
+    refuses: str | None = None  # why no model is sent there, and the way out
+    board: Board | None = None
 
 
 def find(name: str) -> Device:
@@ -20,3 +62,43 @@ def find(name: str) -> Device:
         UsageError: there is no such device, or its file has unknown keys or values.
     """
     return checking.checked(Device, catalogue.read("profiles", name), f"device '{name}'")
+
+
+def kind_of(jetson: lines.Jetson) -> str | None:
+    """Return the built-in device that a board is, by its module's part number; None: none."""
+    for name in catalogue.names("profiles"):
+        board = find(name).board
+        if board is not None and board.is_that_of(jetson):
+            return name
+    return None
+
+
+# NVIDIA's JetPack archive: the release of Linux for Tegra that comes with each, the longest match.
+_JETPACKS = {
+    "32.7": "4.6",
+    "35.1": "5.0.2",
+    "35.2": "5.1",
+    "35.3": "5.1",
+    "35.4": "5.1",
+    "35.5": "5.1",
+    "35.6": "5.1",
+    "36.3": "6.0",
+    "36.4.0": "6.1",
+    "36.4.3": "6.2",
+    "36.4.4": "6.2.1",
+    "36.4.7": "6.2.1",
+    "36.5": "6.2.2",
+    "38.2": "7.0",
+    "38.4": "7.1",
+    "39": "7.2",
+}
+
+
+def jetpack(l4t: str) -> str | None:
+    """Return the JetPack of a release such as "36.4.3"; None: it is not known, and not guessed."""
+    numbers = l4t.split(".")
+    for count in range(len(numbers), 0, -1):
+        found = _JETPACKS.get(".".join(numbers[:count]))
+        if found is not None:
+            return found
+    return None

@@ -134,6 +134,30 @@ class Built(_Line):
     record: Engine
 
 
+class LayerTime(BaseModel):
+    """The time of one layer in one inference."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    name: str
+    mean_ms: NotNegative
+    median_ms: NotNegative | None  # None: TensorRT is too old to say
+
+
+class Timed(_Line):
+    """trtexec has timed an engine, whole and layer by layer."""
+
+    type: Literal["timed"]
+    engine: str
+    latency_ms: tuple[NotNegative, ...]  # of each inference: copying in, computing, copying out
+    compute_ms: tuple[NotNegative, ...]
+    h2d_ms: tuple[NotNegative, ...]
+    d2h_ms: tuple[NotNegative, ...]
+    inferences: Count  # over which the layers' times are taken
+    layers: tuple[LayerTime, ...]
+    warnings: tuple[str, ...]
+
+
 class Landed(_Line):
     """The connection to a board stands."""
 
@@ -177,7 +201,7 @@ class Done(_Line):
 
 
 Trip = Landed | Waiting | Ready | Piece  # of a landing on a board: no caller sees them
-Work = Machine | Opened | Warmed | Block | Memory | Telemetry | Progress | Probe | Built
+Work = Machine | Opened | Warmed | Block | Memory | Telemetry | Progress | Probe | Built | Timed
 Line = Work | Trip | Error | Done
 _LINE: TypeAdapter[Line] = TypeAdapter(Annotated[Line, Field(discriminator="type")])
 

@@ -1,5 +1,6 @@
 """A real sshd on this machine's loopback, with keys and configuration of its own."""
 
+import json
 import os
 import shutil
 import signal
@@ -41,6 +42,18 @@ class Server:
             "pauses_s": (),
         }
         return Ssh(**(given | changes))  # type: ignore[arg-type]
+
+    def inventory(self, name: str) -> Path:
+        """Write an inventory that has the first board."""
+        way = self.way(name)
+        keys = {
+            "profile": "host-cpu", "host": way.host, "port": way.port, "python": way.python,
+            "identity": str(way.identity), "ssh_config": str(way.config), "folder": way.folder,
+        }  # fmt: skip
+        file = self.folder / "devices.toml"
+        lines = [f"{key} = {json.dumps(value)}" for key, value in keys.items()]
+        file.write_text("\n".join([f"[{name}]", *lines]))
+        return file
 
     def left(self) -> list[str]:
         """Name what errands have left on the board."""

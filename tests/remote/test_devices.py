@@ -2,9 +2,10 @@ from pathlib import Path
 
 import pytest
 
+from edgekd.agent import jetson
 from edgekd.core import catalogue
 from edgekd.core.errors import UsageError
-from edgekd.remote import devices
+from edgekd.remote import devices, lines
 
 
 @pytest.mark.parametrize("name", catalogue.names("profiles"))
@@ -22,3 +23,65 @@ def test_an_unknown_key_in_a_users_file_is_refused(tmp_path: Path) -> None:
     file.write_text('description = "x"\nreach = "local"\nengin = "onnxruntime"\n')
     with pytest.raises(UsageError, match="Did you mean 'engine'"):
         devices.find(str(file))
+
+
+BOARDS = [name for name in catalogue.names("profiles") if devices.find(name).board]
+# Dense operations a clock and SM: INT8 and FP16 on the tensor cores of Volta and Ampere.
+PER_CLOCK = {"7.2": (2048, 1024), "8.7": (4096, 2048)}
+
+
+def board(name: str) -> devices.Board:
+    found = devices.find(name).board
+    assert found is not None
+    return found
+
+
+@pytest.mark.parametrize(
+    "name", [name for name in BOARDS if board(name).compute_capability in PER_CLOCK]
+)
+def test_the_peaks_are_those_of_the_clock_and_the_cores(name: str) -> None:
+    facts = board(name)
+    int8, fp16 = PER_CLOCK[facts.compute_capability]
+    clocks_of_all = facts.sms * facts.gpu_mhz * 1e6
+    assert facts.int8_tops == pytest.approx(int8 * clocks_of_all / 1e12, abs=0.05)
+    assert facts.fp16_tflops == pytest.approx(fp16 * clocks_of_all / 1e12, abs=0.05)
+
+
+@pytest.mark.parametrize("name", BOARDS)
+def test_every_multiprocessor_has_128_cores_but_voltas_64(name: str) -> None:
+    facts = board(name)
+    assert facts.cores == facts.sms * (64 if facts.compute_capability == "7.2" else 128)
+
+
+@pytest.mark.parametrize("name", BOARDS)
+def test_no_mode_is_faster_than_the_board(name: str) -> None:
+    facts = board(name)
+    clocks = [mode.gpu_mhz for mode in facts.modes if mode.gpu_mhz is not None]
+    assert not clocks or max(clocks) == facts.gpu_mhz
+
+
+def test_boards_without_int8_are_refused_with_the_way_out() -> None:
+    without = {name for name in BOARDS if board(name).int8_tops is None}
+    assert without == {"nano", "tx2"}
+    assert without == {name for name in BOARDS if devices.find(name).refuses}
+    assert "use an Orin" in str(devices.find("nano").refuses)
+
+
+@pytest.mark.parametrize(
+    ("tree", "kind"),
+    [
+        ("orin-nano-jp6", "orin-nano-8gb"),
+        ("agx-orin-jp6", "agx-orin-64gb"),
+        ("xavier-jp5", "agx-xavier"),
+        ("thor-jp7", "thor-t5000"),
+    ],
+)
+def test_a_board_is_recognised_by_the_part_number_of_its_module(tree: str, kind: str) -> None:
+    facts = jetson.facts(str(Path(__file__).parents[1] / "data" / "jetson" / tree))
+    assert devices.kind_of(lines.Jetson.model_validate(facts)) == kind
+
+
+def test_no_two_kinds_share_a_part_number() -> None:
+    parts = [part for name in BOARDS for part in board(name).parts]
+    clashes = [(a, b) for a in parts for b in parts if a is not b and a in b]
+    assert clashes == []

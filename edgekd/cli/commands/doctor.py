@@ -1,12 +1,14 @@
-"""``edgekd doctor``: what this machine has, and what is missing."""
+"""``edgekd doctor``: what this machine or a board has, and what is missing."""
 
 import shutil
+from dataclasses import asdict
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from edgekd.cli import console
-from edgekd.cli.options import Json
+from edgekd.cli.options import Inventory, Json
 
 NAME = "doctor"
 
@@ -23,15 +25,33 @@ _PACKAGES = {
 
 
 def command(
+    device: Annotated[
+        str | None, typer.Option(help="Look at this board, or host-cpu, as models are run there.")
+    ] = None,
+    inventory: Inventory = None,
     json: Json = False,
     gpu: Annotated[bool, typer.Option(help="Ask torch for GPUs (imports it: seconds).")] = True,
 ) -> None:
-    """Say what this machine has and what is missing.
+    """Say what this machine, or a board, has and what is missing.
 
     One line for each thing, with its mend.
 
-    Example: edgekd doctor --json
+    Examples: edgekd doctor --json | edgekd doctor --device line-3
     """
+    rows = _machine(gpu) if device is None else _board(device, inventory)
+    if json:
+        console.result(rows)
+    else:
+        console.table(rows)
+
+
+def _board(name: str, inventory: Path | None) -> list[dict[str, str]]:
+    from edgekd.remote import checkup  # pydantic: not for `edgekd --help`
+
+    return [asdict(finding) for finding in checkup.visit(name, inventory)]
+
+
+def _machine(gpu: bool) -> list[dict[str, str]]:
     from edgekd.core import provenance
 
     rows = [{"name": "machine", "state": "ok", "summary": provenance.machine()}]
@@ -39,10 +59,7 @@ def command(
     rows.append(_compiler())
     if gpu and rows[3]["state"] == "ok":
         rows.append(_gpu())
-    if json:
-        console.result(rows)
-    else:
-        console.table(rows)
+    return rows
 
 
 def _package(name: str, purpose: str, mend: str) -> dict[str, str]:

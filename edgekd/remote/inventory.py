@@ -1,0 +1,155 @@
+"""The inventory: a TOML file of the user's that says how to reach each board of a fleet.
+
+    [line-3]                       # its name, for --device
+    profile = "orin-nano-8gb"      # what kind of board it is: edgekd list devices
+    host = "192.0.2.17"
+    user = "edge"
+
+It is the file that ``--inventory`` names, else ``$EDGEKD_INVENTORY``, else
+``~/.config/edgekd/devices.toml``; the working directory is never searched.
+"""
+
+import os
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from edgekd.core import catalogue, checking
+from edgekd.core.errors import UsageError, did_you_mean
+from edgekd.remote import devices
+from edgekd.remote.errand import Reach
+from edgekd.remote.session import Local
+from edgekd.remote.ssh import Ssh
+
+# A word that ssh takes for neither an option nor two words.
+Word = Annotated[str, Field(pattern=r"^[^\s\-][^\s]*$")]
+
+
+class Entry(checking.Spec):
+    """How one board is reached."""
+
+    profile: str  # a built-in device, or a file that ends in .toml
+    host: Word  # a name, an address, or a Host of the ssh configuration
+    user: Word | None = None
+    port: Annotated[int, Field(ge=1, le=65535)] | None = None
+    jump: Word | None = None  # a host to go through, as ssh's -J takes it
+    identity: Path | None = None  # a private key
+    ssh_config: Path | None = None  # instead of ~/.ssh/config
+    python: str = "python3"  # 3.8 or later, with numpy; a virtual environment's, for example
+    folder: str = "/tmp"  # noqa: S108 - where its private folders are made; needs room
+    trtexec: str | None = None  # its path; None: on the PATH, or where JetPack puts it
+    labels: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where models run: a device, and the way to it."""
+
+    name: str
+    kind: str  # the device's name
+    device: devices.Device
+    reach: Reach
+
+
+def find(name: str, file: Path | None = None) -> Place:
+    """Return a place by its name: ``host-cpu``, or an entry of the inventory.
+
+    Args:
+        name: of the entry or of a device on this machine.
+        file: the inventory; None: the user's own.
+
+    Raises:
+        UsageError: there is no such entry, or the inventory cannot be used.
+    """
+    if _is_local(name):
+        return Place(name, name, devices.find(name), Local())
+    path = file or default_file()
+    entries = read(path) if file is not None or path.is_file() else {}
+    if name in entries:
+        return _place(name, entries[name], path)
+    if name.endswith(".toml") or name in catalogue.names("profiles"):
+        raise UsageError(
+            f"'{name}' is a kind of board, and says nothing of how to reach one: give the name of "
+            f"an entry of the inventory ('{path}')"
+        )
+    known = [*entries, *(kind for kind in catalogue.names("profiles") if _is_local(kind))]
+    raise UsageError(
+        f"no device is called '{name}'.{did_you_mean(name, known)} Boards stand in the inventory "
+        f"('{path}'{'' if path.is_file() else ', which is not there'})."
+    )
+
+
+def usable(name: str, file: Path | None = None) -> Place:
+    """Return a place that takes models; see ``find``.
+
+    Raises:
+        UsageError: there is no such place, or its kind is only there for estimates.
+    """
+    place = find(name, file)
+    if place.device.refuses is not None:
+        raise UsageError(f"'{name}' ({place.kind}) takes no models: {place.device.refuses}")
+    return place
+
+
+def read(path: Path) -> dict[str, Entry]:
+    """Read an inventory.
+
+    Raises:
+        UsageError: it is missing or not TOML, or an entry has unknown keys or values.
+    """
+    try:
+        tree = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UsageError(f"the inventory '{path}' cannot be read: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"the inventory '{path}' is not valid TOML: {error}") from error
+    return {name: _entry(name, values, path) for name, values in tree.items()}
+
+
+def default_file() -> Path:
+    """Return the path of the user's own inventory, whether or not it is there."""
+    given = os.environ.get("EDGEKD_INVENTORY")
+    if given:
+        return Path(given)
+    home = os.environ.get("XDG_CONFIG_HOME") or "~/.config"
+    return Path(home).expanduser() / "edgekd" / "devices.toml"
+
+
+def _entry(name: str, values: Any, path: Path) -> Entry:
+    if _is_local(name):
+        raise UsageError(f"'{path}': '{name}' is this machine's own name: give the board another")
+    if not isinstance(values, dict):
+        raise UsageError(f"'{path}': '{name}' must be a table: [{name}], then its keys")
+    return checking.checked(Entry, values, f"device '{name}' of '{path}'")
+
+
+def _place(name: str, entry: Entry, path: Path) -> Place:
+    profile = entry.profile
+    if profile.endswith(".toml"):
+        profile = str(_beside(path, Path(profile)))
+    way = Ssh(
+        name=name,
+        host=entry.host,
+        user=entry.user,
+        port=entry.port,
+        jump=entry.jump,
+        identity=entry.identity and _beside(path, entry.identity),
+        config=entry.ssh_config and _beside(path, entry.ssh_config),
+        python=entry.python,
+        folder=entry.folder,
+        trtexec=entry.trtexec,
+    )
+    return Place(name, entry.profile, devices.find(profile), way)
+
+
+def _beside(inventory: Path, path: Path) -> Path:
+    """Return a path of the inventory; a relative one begins at its folder."""
+    return inventory.absolute().parent / path.expanduser()
+
+
+def _is_local(name: str) -> bool:
+    known = name.endswith(".toml") or name in catalogue.names("profiles")
+    return known and devices.find(name).reach == "local"

@@ -1,0 +1,44 @@
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.remote import sshd
+
+
+def doctor(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "edgekd", "doctor", *arguments],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+
+
+def test_a_board_that_is_not_in_the_inventory_is_the_users_mistake(tmp_path: Path) -> None:
+    file = tmp_path / "fleet.toml"
+    file.write_text('[line-3]\nprofile = "orin-nano-8gb"\nhost = "192.0.2.17"\n')
+    done = doctor("--device", "line-2", "--inventory", str(file))
+    assert done.returncode == 2
+    assert "no device is called 'line-2'. Did you mean 'line-3'?" in done.stderr
+
+
+def test_a_board_that_cannot_be_reached_ends_with_status_4(tmp_path: Path) -> None:
+    (port,) = sshd.free_ports(1)
+    file = tmp_path / "fleet.toml"
+    file.write_text(f'[bench]\nprofile = "host-cpu"\nhost = "127.0.0.1"\nport = {port}\n')
+    done = doctor("--device", "bench", "--inventory", str(file))
+    assert done.returncode == 4
+    assert done.stdout == ""
+    assert "'bench' (127.0.0.1) cannot be reached: nothing listens" in done.stderr
+
+
+@pytest.mark.skipif(not Path(sshd.PROGRAM).exists(), reason=sshd.MISSING)
+def test_a_board_tells_over_ssh_what_it_has(tmp_path: Path) -> None:
+    with sshd.serving(tmp_path, sys.executable) as server:
+        file = server.inventory("bench")
+        done = doctor("--device", "bench", "--inventory", str(file), "--json")
+    assert done.returncode == 0, done.stderr
+    rows = {row["name"]: row for row in json.loads(done.stdout)}
+    assert rows["kind"]["summary"] == "host-cpu"
+    assert rows["onnxruntime"]["state"] == "ok"
