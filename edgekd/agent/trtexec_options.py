@@ -33,6 +33,7 @@ _SPANS: Dict[str, Tuple[Tuple[int, int], Tuple[int, int]]] = {
     "--includeDataTransfers": ((11, 0), _ALWAYS[1]),
 }
 _FIRST_OF_10 = 100000
+_WEAK = {"fp32": [], "fp16": ["--fp16"], "int8": ["--fp16", "--int8"]}
 _QDQ = b"\x22\x0eQuantizeLinear"  # an ONNX node's operator, as protobuf writes it
 
 
@@ -75,6 +76,24 @@ def version_of(text: str) -> Optional[Version]:
     number = int(packed.group(1))
     unit = 100 if number >= _FIRST_OF_10 else 10  # 10.3.0 is 100300, 8.6.2 is 8602
     return number // (unit * 100), number // 100 % unit, number % 100
+
+
+def is_weak(program: Tool, request: Dict[str, Any]) -> bool:
+    """Say whether TensorRT chooses the types: before 10 always, from 11 never, else as asked.
+
+    Raises:
+        AgentError: this version cannot do what the request asks.
+    """
+    wanted = request.get("typing") or "auto"
+    if wanted not in ("auto", "strong", "weak"):
+        raise AgentError("request", "typing must be auto, strong or weak, not %r" % (wanted,))
+    old = program.version < (10, 0, 0)
+    if (wanted == "strong" and old) or (wanted == "weak" and not program.has("--fp16")):
+        raise AgentError(
+            "request",
+            "TensorRT %s has no %s typing: leave it to 'auto'" % (program.dotted(), wanted),
+        )
+    return old or wanted == "weak"
 
 
 def build_argv(program: Tool, request: Dict[str, Any], plan: str) -> List[str]:
@@ -147,15 +166,15 @@ def has_qdq(path: str) -> bool:
 
 def _typing(program: Tool, request: Dict[str, Any]) -> List[str]:
     """Return the options of precision: none where the graph alone decides."""
-    wanted = request.get("typing", "auto")
-    if wanted not in ("auto", "strong", "weak"):
-        raise AgentError("request", "typing is auto, strong or weak, not %r" % (wanted,))
-    if wanted == "weak" or (wanted == "auto" and program.version < (10, 0, 0)):
-        _need(program, "--fp16", "weak typing")
-        return ["--fp16"] + (["--int8"] if has_qdq(request["model"]) else [])
-    if program.version < (10, 0, 0):
-        raise AgentError("request", "TensorRT %s has weak typing only" % program.dotted())
-    return ["--stronglyTyped"] if program.has("--stronglyTyped") else []
+    if not is_weak(program, request):
+        return ["--stronglyTyped"] if program.has("--stronglyTyped") else []
+    quantised = has_qdq(request["model"])
+    precision = request.get("precision") or ("int8" if quantised else "fp16")
+    if precision not in _WEAK:
+        raise AgentError("request", "precision must be one of %s" % ", ".join(_WEAK))
+    if precision == "int8" and not quantised:  # trtexec would make ranges up
+        raise AgentError("request", "'%s' has no Q/DQ to build INT8 from" % request["model"])
+    return _WEAK[precision]
 
 
 def _need(program: Tool, flag: str, what: str) -> None:

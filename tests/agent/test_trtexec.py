@@ -14,10 +14,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from onnx import helper, numpy_helper
 
+from edgekd.agent import __main__, engines
 from edgekd.agent import trtexec_options as options
 from edgekd.agent.engines import trtexec
 from edgekd.agent.protocol import AgentError
+from edgekd.remote import lines
 from tests import nets
+from tests.standins.cudart import build as cudart
 
 TESTS = Path(__file__).parents[1]
 FACTS = json.loads((TESTS / "facts" / "trtexec_flags.json").read_text())
@@ -62,6 +65,11 @@ def program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPat
     path.chmod(0o755)
     monkeypatch.setenv("PATH", str(path.parent))
     return monkeypatch
+
+
+@pytest.fixture(scope="module")
+def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return cudart.library(tmp_path_factory.mktemp("cudart"))
 
 
 def request(folder: Path, **more: object) -> dict[str, object]:
@@ -135,6 +143,7 @@ def test_every_version_measures_alike(version: options.Version) -> None:
     [
         ((8, 6, 1), "auto", True, {"--fp16", "--int8"}),
         ((8, 6, 1), "auto", False, {"--fp16"}),
+        ((8, 6, 1), None, True, {"--fp16", "--int8"}),
         ((10, 3, 0), "auto", True, {"--stronglyTyped"}),
         ((10, 3, 0), "weak", True, {"--fp16", "--int8"}),
         ((11, 1, 0), "auto", True, set()),
@@ -143,7 +152,7 @@ def test_every_version_measures_alike(version: options.Version) -> None:
 )
 def test_precision_is_the_graphs_where_it_can_be(
     version: options.Version,
-    typing: str,
+    typing: str | None,
     quantised: bool,  # noqa: FBT001
     expected: set[str],
     tmp_path: Path,
@@ -158,10 +167,12 @@ def test_precision_is_the_graphs_where_it_can_be(
 @pytest.mark.parametrize(
     ("version", "more", "message"),
     [
-        ((11, 0, 0), {"typing": "weak"}, "TensorRT 11.0.0 cannot do weak typing"),
-        ((8, 5, 2), {"typing": "strong"}, "TensorRT 8.5.2 has weak typing only"),
+        ((11, 0, 0), {"typing": "weak"}, "TensorRT 11.0.0 has no weak typing"),
+        ((8, 5, 2), {"typing": "strong"}, "TensorRT 8.5.2 has no strong typing"),
         ((10, 3, 0), {"typing": "loose"}, "auto, strong or weak, not 'loose'"),
         ((8, 5, 2), {"optimization_level": 3}, "TensorRT 8.5.2 cannot do an optimisation level"),
+        ((8, 6, 1), {"precision": "int8"}, "has no Q/DQ to build INT8 from"),
+        ((8, 6, 1), {"precision": "fp8"}, "one of fp32, fp16, int8"),
         ((10, 3, 0), {"profiles": {"a:b": {"min": [1]}}}, "input called 'a:b'"),
     ],
 )
@@ -181,6 +192,37 @@ def test_an_unknown_version_gets_what_its_help_names() -> None:
     assert not tool.has("--useCudaGraph")
 
 
+# The program, through the agent
+
+
+def test_the_agent_builds_and_times_with_trtexec(
+    program: pytest.MonkeyPatch,
+    tmp_path: Path,
+    library: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    program.setenv("EDGEKD_CUDART", str(library))
+    network(tmp_path / "net.onnx", quantised=True)
+    asked = request(tmp_path, engine="trtexec", schema_version=1, iterations=3, seconds=0)
+    (tmp_path / "request.json").write_text(json.dumps(asked))
+    for verb in ("build", "time"):
+        assert __main__._obey([verb, str(tmp_path / "request.json")])
+    built, timed = (lines.parse(line) for line in capsys.readouterr().out.splitlines())
+    assert isinstance(built, lines.Built)
+    assert (built.record.engine, built.record.tensorrt) == ("trtexec 10.3.0", "10.3.0")
+    assert built.record.typing == "strong"
+    assert isinstance(timed, lines.Timed)
+    assert len(timed.latency_ms) == len(timed.h2d_ms) == 3
+    names = [layer.name for layer in timed.layers]
+    assert names == ["quant", "dequant", "conv1/Conv", "relu/Relu"]
+
+
+def test_the_agent_tells_trtexecs_version(program: pytest.MonkeyPatch) -> None:
+    assert engines.version("trtexec") == "10.3.0"
+    program.setenv("PATH", "")
+    assert engines.version("trtexec") is None
+
+
 # The program
 
 
@@ -191,8 +233,14 @@ def test_an_engine_is_built_and_timed(
     program.setenv("STANDIN_TRTEXEC", version)
     network(tmp_path / "net.onnx", quantised=True)
     asked = request(tmp_path, layers=str(tmp_path / "layers.json"))
-    built = trtexec.build(asked)
-    assert built["engine"] == f"trtexec {version}"
+    assert trtexec.version() == version
+    old = version.startswith("8.")
+    assert trtexec.build(asked) == {
+        "engine": f"trtexec {version}",
+        "typing": "weak" if old else "strong",
+        "flags": ["FP16", "INT8"] if old else [],
+        "warnings": [],
+    }
     plan = tmp_path / "net.plan"
     assert stat.S_IMODE(plan.stat().st_mode) == 0o600
     assert plan.read_bytes()[24:26] == bytes(int(part) for part in version.split(".")[:2])
@@ -297,6 +345,7 @@ def test_without_trtexec_the_engine_is_missing(monkeypatch: pytest.MonkeyPatch) 
         trtexec.tool()
     with pytest.raises(ImportError, match="trtexec"):
         trtexec.load_runtime()
+    assert trtexec.version() is None
 
 
 def test_a_file_of_an_earlier_run_does_not_pass_for_a_new_one(

@@ -36,7 +36,7 @@ if TYPE_CHECKING:  # numpy may be missing where only `probe` is wanted
             ...
 
 
-_NAMES = ("onnxruntime", "tensorrt")  # a zipapp has no folder to list
+_NAMES = ("onnxruntime", "tensorrt", "trtexec")  # a zipapp has no folder to list
 
 
 def names() -> Tuple[str, ...]:
@@ -46,7 +46,11 @@ def names() -> Tuple[str, ...]:
 
 def version(name: str) -> Optional[str]:
     """Return the installed version of an engine's runtime, without importing it; None: missing."""
-    for distribution in _module(name).DISTRIBUTIONS:
+    module = _module(name)
+    if hasattr(module, "version"):  # a program, not a package
+        told: Optional[str] = module.version()
+        return told
+    for distribution in module.DISTRIBUTIONS:
         try:
             return metadata.version(distribution)
         except metadata.PackageNotFoundError:

@@ -10,8 +10,8 @@ import tempfile
 from typing import Any, Dict, List, NamedTuple, NoReturn, Optional, Tuple
 
 from ..layers import Profile, Times, parse_profile, parse_times
-from ..protocol import AgentError
-from ..trtexec_options import Tool, build_argv, timing_argv, tool_from_help
+from ..protocol import AgentError, emit
+from ..trtexec_options import Tool, build_argv, is_weak, timing_argv, tool_from_help
 
 DISTRIBUTIONS: Tuple[str, ...] = ()  # it comes with TensorRT, not as a Python package
 
@@ -44,6 +44,14 @@ def find() -> Optional[str]:
     return shutil.which("trtexec") or shutil.which("trtexec", path=_HOME)
 
 
+def version() -> Optional[str]:
+    """Return the version of trtexec; None: it is missing, or is no trtexec."""
+    try:
+        return tool().dotted()
+    except AgentError:
+        return None
+
+
 def open_model(path: str, threads: int) -> NoReturn:  # noqa: ARG001  the contract of engines
     """Refuse: a program started for each image is no engine to evaluate or measure with.
 
@@ -74,33 +82,51 @@ def tool() -> Tool:
 
 
 def build(request: Dict[str, Any]) -> Dict[str, Any]:
-    """Build an engine: the same request as for the engine "tensorrt".
+    """Build and write a plan, whole or not at all; see ``edgekd.agent.build`` for the request.
 
-    The plan is written whole or not at all, for its owner alone.
+    What differs from the engine "tensorrt": "timing_cache" is a file, which trtexec keeps itself,
+    and "profiles" must be left out for a network of fixed sizes.
 
     Raises:
         AgentError: trtexec is missing, refuses the request, fails, or leaves no plan.
     """
     program = tool()
     plan = str(request["plan"])
-    folder = os.path.dirname(os.path.abspath(plan))
-    with tempfile.TemporaryDirectory(dir=folder) as scratch:
+    with tempfile.TemporaryDirectory(dir=os.path.dirname(os.path.abspath(plan))) as scratch:
         fresh = os.path.join(scratch, "plan")
+        argv = build_argv(program, request, fresh)
         files = [fresh] + ([request["layers"]] if request.get("layers") else [])
-        text = _run(build_argv(program, request, fresh), files, "build an engine")
+        text = _run(argv, files, "build an engine")
         os.chmod(fresh, 0o600)
         os.replace(fresh, plan)
-    seconds = re.search(r"Engine built in ([\d.]+) sec", text)
+    weak = [flag[2:].upper() for flag in ("--fp16", "--int8") if flag in argv]
     return {
         "engine": _name(program),
-        "plan": plan,
-        "seconds": float(seconds.group(1)) if seconds else None,
+        "typing": "weak" if is_weak(program, request) else "strong",
+        "flags": weak,
         "warnings": list(_warnings(text)),
     }
 
 
+def time(request: Dict[str, Any]) -> None:
+    """Time an engine as ``measure`` does and say it in a line "timed"."""
+    found = measure(request)
+    emit(
+        "timed",
+        engine=found.engine,
+        inferences=found.profile.inferences,
+        layers=[layer._asdict() for layer in found.profile.layers],
+        warnings=found.warnings,
+        **found.times._asdict(),
+    )
+
+
 def measure(request: Dict[str, Any]) -> Timing:
     """Time an engine, and its layers in a run of their own.
+
+    Request: "plan"; may be left out: "seconds" and "iterations", of which both are fulfilled;
+    "warmup_ms"; "transfers" (copy the images too); "profiles" (their "opt" is run); "dla_core";
+    "layers" (a file for what TensorRT's inspector says of the layers).
 
     Raises:
         AgentError: trtexec is missing, fails, or writes what cannot be read.
@@ -175,8 +201,8 @@ def _tail(text: str) -> str:
 
 
 def _warnings(text: str) -> Tuple[str, ...]:
-    """Return trtexec's remarks on a measurement, such as an unstable GPU time."""
-    return tuple(re.findall(r"^\[[^\]]*\] \[W\] \* (.+)$", text, re.MULTILINE))
+    """Return what trtexec warns of, such as an unstable GPU time."""
+    return tuple(re.findall(r"^\[[^\]]*\] \[W\] (?:\* |\[TRT\] )?(.+)$", text, re.MULTILINE))
 
 
 def _read(path: str) -> str:
