@@ -1,7 +1,8 @@
 """Write the generated pages: ``python docs/generate.py``. A test checks that they are up to date.
 
 commands.md is what ``--help`` prints; recipes.md is what edgekd/core/specs.py says of each key;
-lint.md is what the rules in edgekd/lint say of themselves.
+lint.md is what the rules in edgekd/lint say of themselves; platforms.md is what the files in
+profiles/platforms say.
 """
 
 import ast
@@ -93,6 +94,34 @@ def lint() -> str:
     return "\n".join(parts)
 
 
+def platforms() -> str:
+    """Return the page about platforms."""
+    from edgekd.core import catalogue
+    from edgekd.export.platform import Platform
+
+    found = [Platform.read(name) for name in catalogue.names("profiles/platforms")]
+    parts = [
+        PLATFORMS_HEAD,
+        "| platform | L4T | Python | CUDA | TensorRT | opset, IR | typing | INT8 | mixed | DLA |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    for one in found:
+        able = ["no" if key in one.refuses else "yes" for key in ("int8", "fp16-scales", "dla")]
+        cells = [
+            *(f"`{one.name}`", one.l4t, one.python, one.cuda, ", ".join(one.tensorrt)),
+            *(f"{one.opset}, {one.ir_version}", one.typing, *able),
+        ]
+        parts.append(f"| {' | '.join(cells)} |")
+    for one in found:
+        parts.append(f"\n## `{one.name}`\n\n{one.description}. Boards: {', '.join(one.boards)}.")
+        if one.accelerated:
+            parts.append(f"With an accelerator: {', '.join(one.accelerated)}.")
+        parts.append("")
+        parts += [f"- Not `{key}`: {reason}." for key, reason in one.refuses.items()]
+        parts += [f"- Source of {key}: {source}." for key, source in one.sources.items()]
+    return "\n".join(parts) + "\n"
+
+
 def _help(*command: str) -> str:
     # A fixed width, so that the page does not depend on the terminal.
     environment = {"PATH": "/usr/bin:/bin", "COLUMNS": "100", "NO_COLOR": "1", "TERM": "dumb"}
@@ -181,7 +210,70 @@ can lower or raise it.
 """
 
 
+PLATFORMS_HEAD = """\
+# Platforms
+
+A platform is a generation of JetPack: it settles which opset and IR version a file has, which
+targets its boards run, and how TensorRT builds engines there. No engine was built on any of these
+boards yet: the facts below are from documents, each with its source.
+
+```sh
+edgekd list platforms
+edgekd export student --target tensorrt-int8-fp16 --platform jp6.2 \\
+    --calibration folder:flowers --out jetson
+edgekd lint jetson/model.onnx --platform jp6.2
+```
+
+A recipe says `[export] platform = "jp6.2"`; it shapes the targets that are made for TensorRT, and
+leaves the others alone. What a platform cannot run is refused with the way out (status 5), before
+anything is trained. The record and the file name platform, opset, IR version and typing.
+
+The exporter writes opset 18 and later. For an older one the graph is rewritten, checked, and its
+outputs on random images are compared with those before; a graph that cannot be written, or would
+compute something else, is refused by the name of the node. Steps that simplify a graph are checked
+in the same way: one that would change results is taken back, and `notes` in `artifact.json` say so.
+
+## Which target
+
+| target | float layers | Q/DQ scales | for |
+| --- | --- | --- | --- |
+| `tensorrt-fp16` | FP16 | | every platform |
+| `tensorrt-int8` | FP32 | FP32 | weak typing, where a flag of the builder allows FP16 |
+| `tensorrt-int8-fp16` | FP16 | FP16 | strong typing, where the graph says the type |
+| `tensorrt-fp16-dla` | FP16 | | the deep learning accelerator, up to TensorRT 10.7 |
+
+Images and logits are FP32 in all of them. In `tensorrt-int8-fp16` scales are rounded to FP16 before
+the integers are computed, so rounding them costs no more than a step that is a little coarser; a
+channel whose weights are all below 0.0078 gets fewer steps, for no scale is below 6.1e-5, FP16's
+least normal number. ONNX Runtime's kernels for processors know FP16 scales, so parity is that of
+the file as it is; the arithmetic between Q and DQ is FP32 there.
+
+`tensorrt-fp16-dla` writes averages over images up to 8x8 as pooling, which the accelerator has.
+`notes` in `artifact.json` name each layer that is left to the GPU, and why: an operator that the
+accelerator lacks, or a size beyond its limits. The builder has the last word. INT8 for the
+accelerator needs ranges of tensors instead of Q/DQ up to TensorRT 10.7; edgekd does not write them.
+
+## Batch
+
+Files for TensorRT take one image at a time, the form that engines are fastest in. `--batch 8` fixes
+another number; `--batch dynamic` leaves it free, for 1, 8 and 32 images (fewest, usual, most), and
+`--batch 1:4:16` names others. The bounds stand in the record (`profiles`) and in the file
+(`edgekd.profile`), as the optimisation profile of the engine:
+`{"images": {"min": [1, 3, 224, 224], "opt": ..., "max": ...}}`. The accelerator takes no free
+batch.
+
+## What a file says of itself
+
+Under `metadata_props`: `classes`, `preprocessing` (size, layout, colours, mean, std),
+`edgekd.target`, `edgekd.platform`, `edgekd.profile`, `edgekd.checkpoint_sha256`, `edgekd.parents`
+(SHA-256 of what the checkpoint was made from), and `edgekd.versions`.
+
+## The platforms
+"""
+
+
 if __name__ == "__main__":
     (DOCS / "recipes.md").write_text(recipes(), encoding="utf-8")
     (DOCS / "commands.md").write_text(commands(), encoding="utf-8")
     (DOCS / "lint.md").write_text(lint(), encoding="utf-8")
+    (DOCS / "platforms.md").write_text(platforms(), encoding="utf-8")

@@ -34,6 +34,10 @@ def test_the_page_about_lint_is_what_the_rules_say(generate: ModuleType) -> None
     assert (ROOT / "docs" / "lint.md").read_text() == generate.lint()
 
 
+def test_the_page_about_platforms_is_what_their_files_say(generate: ModuleType) -> None:
+    assert (ROOT / "docs" / "platforms.md").read_text() == generate.platforms()
+
+
 @pytest.mark.parametrize(
     "page", [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))],
     ids=lambda page: page.name,

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from edgekd.core.errors import ExportError
 from edgekd.export import numbers
 
 BOUND = st.floats(0, 1e6, width=32)
@@ -72,3 +73,25 @@ def test_two_products_of_seven_bit_weights_fit_into_sixteen_bits(values: list[fl
     integers, _ = numbers.quantise_weight(np.array([values], np.float32), axis=0, bits=7)
     largest = np.sort(np.abs(integers.astype(int)).reshape(-1))[-2:].sum() * 255
     assert largest <= 2**15 - 1
+
+
+def test_half_scales_are_normal_numbers_of_fp16() -> None:
+    scales = np.array([0.1, 2.0**-20, 0.0, 65504], np.float32)
+    found = numbers.half_scale(scales)
+    assert found.dtype == np.float32
+    assert found.tolist() == [float(np.float16(0.1)), 2.0**-14, 2.0**-14, 65504]
+
+
+def test_scale_beyond_fp16_is_refused_with_the_way_out() -> None:
+    with pytest.raises(ExportError, match=r"6.55e\+04 is beyond FP16's 65504: .* tensorrt-int8"):
+        numbers.half_scale(np.array([65536], np.float32))
+
+
+@given(st.lists(st.floats(-10, 10, width=32), min_size=1, max_size=20))
+def test_weights_are_rounded_in_the_steps_that_fp16_holds(values: list[float]) -> None:
+    weight = np.array([values], np.float32)
+    integers, scales = numbers.quantise_weight(weight, 0, half=True)
+    assert (scales.astype(np.float16).astype(np.float32) == scales).all()
+    # The scale is rounded after the largest weight set it: that may cost half a thousandth.
+    error = np.abs(integers * scales[0] - weight).max()
+    assert error <= scales[0] / 2 + np.abs(weight).max() * 2.0**-11 + 1e-7
