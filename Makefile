@@ -15,7 +15,7 @@ help:
 	@echo "make demo       handwritten digits, the whole job: train, prune, distil, export, measure, gate"
 	@echo "make test       the fast tests (about 10 minutes on 2 cores)"
 	@echo "make test-slow  every test that this machine can run"
-	@echo "make test-bindings  the stand-in for TensorRT against NVIDIA's bindings (downloads 5 MB)"
+	@echo "make test-bindings  stand-ins and calls against NVIDIA's bindings (downloads 30 MB)"
 	@echo "make check      lint, formatting and types"
 	@echo "make wheel      build the wheel, install it alone and start it"
 

@@ -36,7 +36,16 @@ _FACTORIES = (
 
 
 def install(version: str, folder: Path) -> Path:
-    """Download the bindings of a version into ``folder``; return what to put on PYTHONPATH.
+    """Download TensorRT's bindings into ``folder``; return what to put on PYTHONPATH."""
+    path = download(WHEELS[version], folder)
+    _add_libraries(path / "tensorrt_bindings", version.partition(".")[0])
+    # The package that people import is another wheel, which only renames this one.
+    (path / "tensorrt_bindings").rename(path / "tensorrt")
+    return path
+
+
+def download(requirement: str, folder: Path) -> Path:
+    """Download a wheel without what it depends on, and unpack it.
 
     Raises:
         RuntimeError: there is no such wheel, or no way to it; with pip's last line.
@@ -45,7 +54,7 @@ def install(version: str, folder: Path) -> Path:
         [
             *(sys.executable, "-m", "pip", "download", "--quiet", "--no-deps"),
             *("--only-binary", ":all:", "--disable-pip-version-check"),
-            *("--dest", str(folder), WHEELS[version]),
+            *("--dest", str(folder), requirement),
         ],
         check=False,
         capture_output=True,
@@ -57,9 +66,6 @@ def install(version: str, folder: Path) -> Path:
     path = folder / "path"
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(path)
-    _add_libraries(path / "tensorrt_bindings", version.partition(".")[0])
-    # The package that people import is another wheel, which only renames this one.
-    (path / "tensorrt_bindings").rename(path / "tensorrt")
     return path
 
 

@@ -1,6 +1,6 @@
 """The facts, the stand-in and our calls against NVIDIA's bindings: `make test-bindings`.
 
-Downloads four wheels (1 MB each); deselected by default.
+Downloads four wheels; deselected by default.
 """
 
 import ast
