@@ -9,6 +9,7 @@ import onnxruntime
 from numpy.typing import NDArray
 from onnx import ModelProto, TensorProto, helper
 
+from edgekd.agent.engines.onnxruntime import open_session
 from edgekd.core.errors import ExportError
 
 _BATCH = 32
@@ -59,7 +60,7 @@ def _open(model: str | bytes) -> onnxruntime.InferenceSession:
     options.log_severity_level = 3  # errors: what it warns of, such as unused constants, is known
     options.intra_op_num_threads = len(os.sched_getaffinity(0))
     try:
-        return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        return open_session(model, options)
     except _REFUSALS as error:
         raise ExportError(f"ONNX Runtime cannot open the exported model: {error}") from error
 

@@ -14,7 +14,10 @@ from torch import nn
 
 from edgekd.core import records
 from edgekd.export import runtime, write
+from edgekd.export.platform import Platform
 from edgekd.export.target import Target
+from edgekd.lint import run as lint
+from edgekd.lint.model import Graph as LintGraph
 from edgekd.models.build import build
 from edgekd.models.checkpoint import Model
 from tests.export import graphs, trt_rules
@@ -27,6 +30,10 @@ PIXELS = {"vgg16_bn": 224}  # smaller ones would be scaled up to 7x7 before the 
 FAMILIES = [
     "resnet18", "resnet50", "vgg16_bn", "mobilenet_v2", "mobilenet_v3_small", "shufflenet_v2_x0_5",
     "efficientnet_b0", "regnet_y_400mf", "densenet121", "googlenet", "squeezenet1_1",
+]  # fmt: skip
+EXPORTS = [
+    ("onnx-fp32", None), ("onnx-fp16", None), ("onnx-int8", None), ("tensorrt-int8", None),
+    ("tensorrt-int8-fp16", "jp6.2"), ("tensorrt-fp16-dla", "jp5.1"), ("tensorrt-fp16", "jp7.2"),
 ]  # fmt: skip
 # Operators of these families that ONNX Runtime has no integer kernel for.
 ISLANDS = {"mobilenet_v3_small": {"HardSigmoid", "Mul", "DequantizeLinear"}}
@@ -83,13 +90,14 @@ def family(
     images_nchw = photographs(count, pixels)
     model = network(request.param, images_nchw[count // 4 :])
     folder = tmp_path_factory.mktemp(request.param)
-    for name in ("onnx-fp32", "onnx-fp16", "onnx-int8", "tensorrt-int8"):
+    for name, platform in EXPORTS:
         write.export(
             model,
             Target.read(name),
             folder / name,
             parity_nchw=images_nchw[: count // 4],
             calibration=calibration(images_nchw[count // 4 :]),
+            platform=Platform.read(platform) if platform else None,
         )
     return {"name": request.param, "folder": folder, "images": images_nchw}
 
@@ -175,12 +183,36 @@ def test_int8_loses_no_more_than_the_runtimes_own_quantiser(
 
 def test_tensorrt_form_keeps_its_rules(family: dict[str, Any]) -> None:
     assert trt_rules.faults(written(family, "tensorrt-int8")) == []
+    assert trt_rules.faults(written(family, "tensorrt-int8-fp16")) == []
+
+
+def test_linter_finds_no_error_for_the_platform(family: dict[str, Any]) -> None:
+    for name, platform in EXPORTS[4:]:
+        versions = [lint.parse(text) for text in Platform.read(str(platform)).tensorrt]
+        graph = LintGraph(written(family, name), dla=Target.read(name).dla)
+        result = lint.lint(graph, versions)
+        assert [one for one in result.findings if one.severity == "error"] == [], name
+
+
+def test_platform_settles_the_opset(family: dict[str, Any]) -> None:
+    for name, platform in EXPORTS[4:]:
+        found = Platform.read(str(platform))
+        model = written(family, name)
+        assert (model.opset_import[0].version, model.ir_version) == (found.opset, found.ir_version)
+
+
+def test_accelerator_computes_every_convolution_in_fp16(family: dict[str, Any]) -> None:
+    notes = artifact(family, "tensorrt-fp16-dla").notes
+    left = [note for note in notes if "runs on the GPU" in note]
+    assert not [note for note in left if "Conv" in note]
+    assert artifact(family, "tensorrt-fp16-dla").parity.cosine > 0.998
 
 
 def test_calm_networks_keep_their_logits_in_int8(family: dict[str, Any]) -> None:
     least = LEAST_COSINE.get(family["name"], -1.0)
     assert artifact(family, "onnx-int8").parity.cosine >= least
     assert artifact(family, "tensorrt-int8").parity.cosine >= least
+    assert artifact(family, "tensorrt-int8-fp16").parity.cosine >= least
 
 
 def test_int8_takes_a_quarter_of_the_bytes(family: dict[str, Any]) -> None:

@@ -39,11 +39,30 @@ def open_model(path: str, threads: int) -> OnnxRuntimeModel:
     if not os.path.isfile(path):
         raise AgentError("model", "there is no model file '%s'" % path)
     try:
-        session = onnxruntime.InferenceSession(path, options, providers=[_PROVIDER])
+        session = open_session(path, options)
     except _errors() as error:
         raise AgentError("model", "'%s' cannot be opened: %s" % (path, _short(error))) from error
     engine = "onnxruntime %s, %s" % (onnxruntime.__version__, _PROVIDER)
     return OnnxRuntimeModel(session, path, engine)
+
+
+def open_session(model: Any, options: Any) -> Any:
+    """Return a session on the processor; where fusing Q and DQ breaks a graph, one without it.
+
+    ONNX Runtime 1.31 fuses Q and DQ of FP16 scales around a Concat into an operator that knows FP32
+    scales alone, and then refuses its own graph.
+
+    Args:
+        model: a path, or the bytes of an ONNX file.
+        options: an ``onnxruntime.SessionOptions``; fusing may be switched off in it.
+    """
+    import onnxruntime
+
+    try:
+        return onnxruntime.InferenceSession(model, options, providers=[_PROVIDER])
+    except onnxruntime.capi.onnxruntime_pybind11_state.InvalidGraph:
+        options.add_session_config_entry("session.disable_quant_qdq", "1")
+        return onnxruntime.InferenceSession(model, options, providers=[_PROVIDER])
 
 
 class OnnxRuntimeModel:
