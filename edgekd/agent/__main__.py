@@ -1,4 +1,4 @@
-"""Start the agent: ``probe``, or ``build``, ``time``, ``run`` or ``infer`` with a REQUEST.json.
+"""Start the agent: ``probe``, or ``build`` and its like with a REQUEST.json.
 
 Exit status: 0 done, 1 an "error" line was written, 2 wrong arguments, 130 interrupted.
 """
@@ -10,11 +10,12 @@ from typing import List
 
 from .protocol import AgentError, claim_stdout, emit, read_request
 
-_USAGE = "usage: agent probe | (build | time | run | infer) REQUEST.json"
+_USAGE = "usage: agent probe | (build | time | layers | run | infer) REQUEST.json"
 _VERBS = (
     ("probe", 0),
     ("build", 1),
     ("time", 1),
+    ("layers", 1),
     ("run", 1),
     ("infer", 1),
     ("worker", 4),
@@ -57,6 +58,10 @@ def _obey(arguments: List[str]) -> bool:
         from .engines import trtexec
 
         trtexec.time(read_request(rest[0]))
+    elif command == "layers":
+        from . import layer_times
+
+        layer_times.measure(read_request(rest[0]))
     elif command == "run":
         from . import interleave
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import time
-from typing import Callable, Dict, List, Union
+from typing import Callable, Dict, List, Sequence, Union
 
 _WINDOW_RUNS = 10
 _WINDOWS = 3  # so many medians in a row must agree
@@ -14,7 +14,7 @@ _SETTLE_RUNS = 2
 _REST_LIMIT_S = 1.0
 
 
-def median(values: List[int]) -> float:
+def median(values: Sequence[float]) -> float:
     """Return the median of at least one value."""
     ordered = sorted(values)
     middle = len(ordered) // 2

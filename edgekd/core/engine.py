@@ -11,6 +11,7 @@ class Gpu(Part):
     name: str
     compute_capability: str  # "8.7"
     driver: str  # the newest CUDA that it speaks
+    runtime: str  # "libcudart 12.6"
 
 
 class Asked(Part):

@@ -18,7 +18,7 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from edgekd.agent import build, engines, infer, plan
+from edgekd.agent import build, engines, infer, layer_times, layers, plan
 from edgekd.agent.engines import tensorrt_build
 from edgekd.agent.protocol import AgentError
 from edgekd.core.engine import Engine
@@ -230,6 +230,33 @@ def test_layers_are_timed_in_a_run_of_their_own(trt: Any, built: Build, tmp_path
     assert all(ms >= 0 for run in times for ms in run.values())
     assert np.array_equal(found.infer(IMAGES), expected)  # the timed context is still there
     found.close()
+
+
+def test_the_agent_writes_the_times_of_layers(trt: Any, built: Build, tmp_path: Path) -> None:
+    built(linear(tmp_path))
+    np.save(tmp_path / "images.npy", IMAGES)
+    layer_times.measure(
+        {
+            "engine": "tensorrt",
+            "model": str(tmp_path / "net.plan"),
+            "images": str(tmp_path / "images.npy"),
+            "threads": 1,
+            "runs": 4,
+            "profile": str(tmp_path / "profile.json"),
+        }
+    )
+    found = layers.parse_profile((tmp_path / "profile.json").read_text())
+    assert found.inferences == 4
+    assert found.layers
+
+
+def test_times_of_layers_are_summed_up_as_trtexec_does() -> None:
+    head, first, second = layer_times.profile([{"a": 1.0, "b": 1.0}, {"a": 5.0, "b": 1.0}])
+    assert head == {"count": 2}
+    assert first == {
+        "name": "a", "timeMs": 6, "averageMs": 3, "medianMs": 3, "percentage": 75,
+    }  # fmt: skip
+    assert second["percentage"] == 25
 
 
 def test_the_agent_infers_with_an_engine(trt: Any, built: Build, tmp_path: Path) -> None:

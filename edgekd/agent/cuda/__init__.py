@@ -22,7 +22,7 @@ if TYPE_CHECKING:  # numpy may be missing where only `probe` is wanted
         stream: int  # its handle; never the default stream, on which TensorRT waits for the GPU
 
         def gpu(self) -> Dict[str, str]:
-            """Return "name", "compute_capability" and "driver" (what CUDA it speaks)."""
+            """Return its "name" and "compute_capability", the "driver" and the "runtime"."""
             ...
 
         def alloc(self, size: int) -> int:
@@ -114,7 +114,7 @@ def open_cuda(choice: Optional[str] = None) -> Cuda:
 
 
 def gpu() -> Dict[str, str]:
-    """Return the first GPU's "name", "compute_capability" and "driver".
+    """Return what the first GPU and its libraries are; see ``Cuda.gpu``.
 
     Raises:
         AgentError: there is none.

@@ -43,7 +43,8 @@ class PyCuda:
         return {
             "name": self._call(self._gpu.name),
             "compute_capability": "%d.%d" % tuple(self._gpu.compute_capability()),
-            "driver": version_text(self._driver.get_driver_version()),
+            "driver": version_text(self._call(self._driver.get_driver_version)),
+            "runtime": self.name,
         }
 
     def alloc(self, size: int) -> int:

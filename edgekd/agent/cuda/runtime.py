@@ -63,6 +63,7 @@ class Runtime:
             "name": call("cudaGetDeviceProperties", 0),
             "compute_capability": "%d.%d" % tuple(capability),
             "driver": version_text(call("cudaDriverGetVersion")),
+            "runtime": self.name,
         }
 
     def alloc(self, size: int) -> int:

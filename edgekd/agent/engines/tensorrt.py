@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 from typing import Any, Dict, List, Optional, Tuple
 
 from .. import cuda, plan
@@ -139,6 +140,7 @@ class TensorRTModel:
         self._graph: Any = None
         self._name = "tensorrt %s, %s" % (trt.__version__, gpu.name)
         self.engine = self._name
+        atexit.register(self.close)
 
     def infer(self, images_nchw: Any) -> Any:
         """Return the output for one batch, float32."""
@@ -205,7 +207,9 @@ class TensorRTModel:
         return found
 
     def close(self) -> None:
-        """Give back the GPU: first what was made last."""
+        """Give back the GPU: first what was made last, at the latest when Python ends."""
+        atexit.unregister(self.close)
+        self._input.host = self._output.host = None
         self._context = None
         self._engine = None
         self._runtime = None
