@@ -166,7 +166,7 @@ def _weighted_before(engine: Engine, layer: Layer) -> Layer | None:
             if found is None or found.role not in {"reformat", "quantise"} or not found.inputs:
                 break
             found = engine.producer(found.inputs[0].name)
-        if found is not None and found is not layer and found.role == "weighted":
+        if found is not None and found.role == "weighted":
             return found
     return None
 

@@ -4,8 +4,11 @@ The program is the stand-in of tests/standins: strict about options, without a G
 """
 
 import json
+import os
 import stat
+import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -226,7 +229,7 @@ def test_the_agent_tells_trtexecs_version(program: pytest.MonkeyPatch) -> None:
 # The program
 
 
-@pytest.mark.parametrize("version", ["8.5.3", "8.6.1", "10.3.0", "10.13.3", "11.1.0", "11.4.0"])
+@pytest.mark.parametrize("version", ["8.5.3", "8.6.1", "10.3.0", "11.1.0", "11.4.0"])
 def test_an_engine_is_built_and_timed(
     version: str, program: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -331,6 +334,26 @@ def test_a_killed_program_is_named(
     program.setenv("STANDIN_TRTEXEC_FAULT", fault)
     with pytest.raises(AgentError, match=message):
         trtexec._run([tool.path, "--onnx=net.onnx"], [], "build an engine")
+
+
+def test_trtexec_ends_with_the_agent(program: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    program.setenv("STANDIN_TRTEXEC_FAULT", "hang")
+    network(tmp_path / "net.onnx")
+    asked = request(tmp_path, engine="trtexec", schema_version=1)
+    (tmp_path / "request.json").write_text(json.dumps(asked))
+    agent = subprocess.Popen(
+        [sys.executable, "-m", "edgekd.agent", "build", str(tmp_path / "request.json")],
+        stdout=subprocess.DEVNULL,
+    )
+    while not (started := [path for path in tmp_path.glob("*/plan") if path.read_text()]):
+        assert agent.poll() is None
+        time.sleep(0.01)
+    number = int(started[0].read_text())
+    agent.terminate()
+    assert agent.wait(timeout=30) == 130
+    with pytest.raises(ProcessLookupError):
+        os.kill(number, 0)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["bin", "net.onnx", "request.json"]
 
 
 def test_a_program_without_a_banner_is_no_trtexec(program: pytest.MonkeyPatch) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import signal
 import subprocess
 import tempfile
 from typing import Any, Dict, List, NamedTuple, NoReturn, Optional, Tuple
@@ -172,6 +173,14 @@ def _fault(text: str, status: int) -> Optional[Tuple[str, str]]:
 
 def _start(argv: List[str]) -> Tuple[str, int]:
     """Run a program and return stdout with stderr, and its status; it ends with this one."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C
+    try:
+        return _follow(argv)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _follow(argv: List[str]) -> Tuple[str, int]:
     try:
         process = subprocess.Popen(
             argv,

@@ -5,7 +5,8 @@ It knows the options of its version from tests/facts, prints what NVIDIA's sourc
 the JSON files in their layout: names without escapes, C++'s numbers. An "engine" is a plan header
 and the ONNX file behind it; it is timed by running that file in ONNX Runtime, so that the times are
 measured and not made up. Environment: STANDIN_TRTEXEC is the version, STANDIN_TRTEXEC_FAULT one of
-"no-gpu", "killed", "crash", "no-banner", "no-file".
+"no-gpu", "killed", "crash", "no-banner", "no-file", and "hang", which writes the number of its
+process as the plan.
 """
 
 from __future__ import annotations
@@ -272,8 +273,11 @@ def work(arguments: list[str]) -> None:
     say("I", f"TensorRT version: {VERSION}")
     plan = build(options) if "--onnx" in options else load(options)
     model = onnx.load_from_string(plan[28:])
-    if "--saveEngine" in options and FAULT != "no-file":
+    if "--saveEngine" in options and FAULT not in ("no-file", "hang"):
         Path(options["--saveEngine"]).write_bytes(plan)
+    if FAULT == "hang":
+        Path(options["--saveEngine"]).write_text(str(os.getpid()))
+        time.sleep(60)
     if "--exportLayerInfo" in options:
         detailed = options.get("--profilingVerbosity") == "detailed"
         write(options["--exportLayerInfo"], layer_info(model, detailed=detailed))
