@@ -38,6 +38,12 @@ def test_the_parent_folder_on_the_path_makes_it_importable() -> None:
     assert done.stdout == "10.3.0\n"
 
 
+def test_the_product_knows_nothing_of_stand_ins() -> None:
+    sources = list((HERE.parents[1] / "edgekd").rglob("*.py"))
+    assert len(sources) > 100
+    assert not [path for path in sources if "standin" in path.read_text().lower()]
+
+
 def test_an_enumerator_is_a_number_only_by_int(trt: ModuleType) -> None:
     flag, other = trt.BuilderFlag.TF32, trt.BuilderFlag.DEBUG
     assert 1 << int(flag) == 1 << flag.value

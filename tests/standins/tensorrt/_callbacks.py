@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ._facts import FACTS
-from ._pybind import Enum, Native, make_enum, method
+from ._pybind import Native, make_enum, method
 
 ENUMS: dict[str, Any] = {name: make_enum(name, values) for name, values in FACTS["enums"].items()}
 Severity = ENUMS["ILogger.Severity"]
@@ -142,12 +142,8 @@ class Reporter:
     def __call__(self, severity: str, text: str) -> None:
         call_back(self.logger, "log", getattr(Severity, severity), text)
 
-    def error(self, text: str, owner: Any = None, code: str = "INTERNAL_ERROR") -> None:
+    def error(self, text: str, owner: Any = None) -> None:
         self("ERROR", text)
         recorder = owner._values.get("error_recorder") if owner is not None else None
         if recorder is not None:
-            call_back(recorder, "report_error", getattr(ENUMS["ErrorCodeTRT"], code), text)
-
-
-def is_enum(kind: Any) -> bool:
-    return isinstance(kind, type) and issubclass(kind, Enum)
+            call_back(recorder, "report_error", ENUMS["ErrorCodeTRT"].INTERNAL_ERROR, text)
