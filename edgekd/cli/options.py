@@ -9,6 +9,7 @@ import typer
 from edgekd.core.errors import UsageError
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
+Device = Annotated[str, typer.Option(help="host-cpu, or a board of the inventory.")]
 Inventory = Annotated[
     Path | None,
     typer.Option(metavar="FILE", help="Boards. [default: ~/.config/edgekd/devices.toml]"),

@@ -30,6 +30,7 @@ def logits_of(
     normalisation: records.Normalisation,
     *,
     device: str = "host-cpu",
+    fleet: Path | None = None,
     progress: Progress | None = None,
 ) -> NDArray[np.float32]:
     """Run a model file over images, in a process of its own, and return its logits [N, K].
@@ -42,6 +43,7 @@ def logits_of(
         images: at least one.
         normalisation: what the model was trained with.
         device: where it runs.
+        fleet: the inventory that has the device; None: the user's own.
         progress: who is told how far it is; None: nobody.
 
     Raises:
@@ -51,7 +53,7 @@ def logits_of(
     """
     if len(images) == 0:
         raise DataError("there are no images to classify")
-    place = inventory.usable(device)
+    place = inventory.usable(device, fleet)
     listener = progress or Silent()
     logits = []
     with (

@@ -20,6 +20,8 @@ from edgekd.export import metadata
 from edgekd.profile import local
 from edgekd.profile.local import Subject
 
+HERE = "host-cpu"
+
 
 @dataclass(frozen=True)
 class Options:
@@ -30,6 +32,8 @@ class Options:
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
     image_size: int | None = None
+    device: str = HERE  # for .onnx files
+    fleet: Path | None = None  # the inventory that has the device; None: the user's own
 
 
 def evaluate(
@@ -57,11 +61,19 @@ def evaluate(
     sha256, images, logits_nk = find(model, source, split, options, progress)
     with tempfile.TemporaryDirectory() as scratch:
         path = out or Path(scratch) / "accuracy.json"
-        return accuracy.record(Path(model).name, sha256, "host-cpu", split, images, logits_nk, path)
+        return accuracy.record(
+            Path(model).name, sha256, options.device, split, images, logits_nk, path
+        )
 
 
 def profile(
-    model: Path, against: Path | None, spec: specs.Profile, out: Path, *, progress: Progress
+    model: Path,
+    against: Path | None,
+    spec: specs.Profile,
+    out: Path,
+    *,
+    progress: Progress,
+    fleet: Path | None = None,
 ) -> records.Measurement:
     """Measure the latency of one ONNX file, or of two in turns: ``against`` is the reference.
 
@@ -82,7 +94,7 @@ def profile(
     shape = (spec.batch, *shapes[model])
     images_nchw = np.random.default_rng(0).standard_normal(shape, dtype=np.float32)
     subjects = [Subject(str(path), path, files.sha256_of(path)) for path in paths]
-    return local.measure(subjects, spec, images_nchw, out, progress)
+    return local.measure(subjects, spec, images_nchw, out, progress, fleet)
 
 
 Outcome = tuple[str, ImageSet, NDArray[np.float32]]  # SHA-256 of the model, images, logits
@@ -105,7 +117,9 @@ def _infer(
             f"'{path}' does not say how its images are to be normalised: give --mean and --std"
         )
     images = sources.load_images(source, split, options.image_size or _size(source, interface))
-    logits_nk = accuracy.logits_of(path, images, normalisation, progress=progress)
+    logits_nk = accuracy.logits_of(
+        path, images, normalisation, device=options.device, fleet=options.fleet, progress=progress
+    )
     return files.sha256_of(path), images, logits_nk
 
 
@@ -117,6 +131,11 @@ def _size(source: str, interface: metadata.Metadata) -> int | None:
 def _predict(
     model: str, source: str, split: records.Split, options: Options, progress: Progress
 ) -> Outcome:
+    if options.device != HERE:
+        raise UsageError(
+            f"'{model}' runs on this machine only: `edgekd export` it, then evaluate the .onnx "
+            f"file on '{options.device}'"
+        )
     extras.require("torch", "train", "to evaluate a checkpoint; an .onnx file needs none")
     from edgekd.models import checkpoint, score  # torch: only here
 

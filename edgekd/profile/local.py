@@ -75,6 +75,7 @@ def measure(
     images_nchw: NDArray[np.float32],
     out: Path,
     progress: Progress | None = None,
+    fleet: Path | None = None,
 ) -> records.Measurement:
     """Measure model files in turns; the first is the reference of the ratios.
 
@@ -84,13 +85,14 @@ def measure(
         images_nchw: one batch, float32 [B, C, H, W], normalised; B as the spec says.
         out: a folder; gets ``measurement.json`` and ``samples.npz``.
         progress: who is told how far it is; None: nobody.
+        fleet: the inventory that has the device; None: the user's own.
 
     Raises:
         UsageError: the arguments do not fit each other.
         RecordError: a file that is missing, was changed, or is no model for these images.
         DeviceError: the device cannot be reached, or fails.
     """
-    place = inventory.usable(spec.device)
+    place = inventory.usable(spec.device, fleet)
     _check(subjects, spec, images_nchw)
     with tempfile.TemporaryDirectory(prefix="edgekd-") as folder:
         images = Path(folder) / "images.npy"

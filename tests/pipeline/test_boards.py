@@ -9,9 +9,11 @@ import pytest
 
 from edgekd.core import files, specs
 from edgekd.core.errors import UsageError
+from edgekd.core.progress import Silent
 from edgekd.core.records import Normalisation
 from edgekd.data.images import checked_pixels, image_set
 from edgekd.evaluate import accuracy
+from edgekd.pipeline import measure
 from edgekd.profile import local
 from tests import nets
 from tests.remote import sshd
@@ -56,6 +58,24 @@ def test_models_are_measured_on_a_board(
     assert record.device == "bench"
     assert [timing.subject for timing in record.timings] == ["teacher", "student"]
     assert server.emptied()
+
+
+def test_a_checkpoint_does_not_run_on_a_board(tmp_path: Path) -> None:
+    options = measure.Options(device="bench")
+    with pytest.raises(UsageError, match="edgekd export"):
+        measure.evaluate("student", "digits", "test", None, options=options, progress=Silent())
+
+
+def test_an_inventory_that_is_named_is_the_one_that_is_read(
+    server: sshd.Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("EDGEKD_INVENTORY")
+    monkeypatch.setattr(local, "WARM_UP_S", (0.0, 0.05))
+    model = nets.linear(tmp_path / "net.onnx", np.eye(4), (1, 2, 2))
+    spec = specs.Profile(blocks=6, runs=5, device="bench")
+    fleet = server.folder / "devices.toml"
+    record = measure.profile(model, None, spec, tmp_path / "out", progress=Silent(), fleet=fleet)
+    assert record.device == "bench"
 
 
 def test_a_kind_without_a_way_out_takes_no_models(tmp_path: Path, server: sshd.Server) -> None:

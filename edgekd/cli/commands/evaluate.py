@@ -7,7 +7,18 @@ from typing import Annotated
 import typer
 
 from edgekd.cli import console
-from edgekd.cli.options import Classes, ImageSize, Json, Mean, Source, Std, Weights, channels
+from edgekd.cli.options import (
+    Classes,
+    Device,
+    ImageSize,
+    Inventory,
+    Json,
+    Mean,
+    Source,
+    Std,
+    Weights,
+    channels,
+)
 
 NAME = "evaluate"
 
@@ -32,6 +43,8 @@ def command(
     mean: Mean = None,
     std: Std = None,
     image_size: ImageSize = None,
+    device: Device = "host-cpu",
+    inventory: Inventory = None,
     json: Json = False,
 ) -> None:
     """Classify the images of one split, image by image.
@@ -46,7 +59,13 @@ def command(
         split.value,
         out,
         options=measure.Options(
-            weights, classes, channels(mean, "mean"), channels(std, "std"), image_size
+            weights,
+            classes,
+            channels(mean, "mean"),
+            channels(std, "std"),
+            image_size,
+            device,
+            inventory,
         ),
         progress=console.progress(),
     )

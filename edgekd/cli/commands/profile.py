@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from edgekd.cli import console
-from edgekd.cli.options import Json
+from edgekd.cli.options import Device, Inventory, Json
 
 NAME = "profile"
 
@@ -17,14 +17,15 @@ def command(
     against: Annotated[
         Path | None, typer.Option(help="Another .onnx file, measured in turns with the first.")
     ] = None,
-    device: Annotated[str, typer.Option(help="`edgekd list devices`.")] = "host-cpu",
+    device: Device = "host-cpu",
+    inventory: Inventory = None,
     batch: Annotated[int, typer.Option(min=1)] = 1,
     threads: Annotated[int, typer.Option(min=1)] = 1,
     blocks: Annotated[int, typer.Option(min=6, help="Turns that each model takes.")] = 20,
     runs: Annotated[int, typer.Option(min=1, help="Timed inferences in a turn.")] = 30,
     json: Json = False,
 ) -> None:
-    """Measure latency on this machine, in a clean process.
+    """Measure latency in a clean process, here or on a board.
 
     With --against the two take turns, and the ratio gets an interval.
 
@@ -35,7 +36,9 @@ def command(
 
     wanted = {"device": device, "batch": batch, "threads": threads, "blocks": blocks, "runs": runs}
     spec = checking.checked(specs.Profile, wanted, "profile")
-    record = measure.profile(model, against, spec, out, progress=console.progress())
+    record = measure.profile(
+        model, against, spec, out, progress=console.progress(), fleet=inventory
+    )
     if json:
         console.result(record.model_dump(mode="json"))
     else:
