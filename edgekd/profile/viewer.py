@@ -55,7 +55,9 @@ def _unique(names: list[str]) -> list[str]:
 
 def _old(layer: dict[str, Any]) -> dict[str, Any]:
     """Return a layer in the schema up to TensorRT 10."""
-    ends = {key: [_tensor(one) for one in layer.get(key) or []] for key in ("Inputs", "Outputs")}
+    ends = {
+        key: [_tensor(one) for one in _objects(layer.get(key))] for key in ("Inputs", "Outputs")
+    }
     return {"ParameterType": layer.get("LayerType", ""), **layer, **ends}
 
 
@@ -70,7 +72,11 @@ def _tensor(entry: dict[str, Any]) -> dict[str, Any]:
 def _bindings(raw: dict[str, Any]) -> list[str]:
     if isinstance(raw.get("Bindings"), list):
         return [str(name) for name in raw["Bindings"]]
-    return [str(entry["Name"]) for entry in raw.get("I/O Tensors") or [] if "Name" in entry]
+    return [str(entry["Name"]) for entry in _objects(raw.get("I/O Tensors")) if "Name" in entry]
+
+
+def _objects(found: Any) -> list[dict[str, Any]]:
+    return [entry for entry in found if isinstance(entry, dict)] if isinstance(found, list) else []
 
 
 def _records(profile: Profile) -> list[dict[str, Any]]:

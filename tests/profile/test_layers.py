@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgekd.core.errors import UsageError
-from edgekd.profile import layers
+from edgekd.profile import layers, viewer
+from edgekd.profile.explain import explain
 
 EXAMPLES = Path(__file__).parents[1] / "data" / "engines"
 
@@ -148,6 +149,9 @@ def test_a_broken_profile_is_the_users_mistake(tmp_path: Path) -> None:
         layers.read_profile(tmp_path / "profile.json")
 
 
+# Any file
+
+
 KEYS = st.sampled_from(
     ["Name", "LayerType", "Inputs", "Outputs", "Weights", "Metadata", "Type", "Count", "Datatype",
      "Format/Datatype", "Dimensions", "TacticName", "Origin", "ParameterType"]
@@ -159,14 +163,25 @@ JSON = st.recursive(
 )
 
 
-@given(st.dictionaries(st.sampled_from(["Layers", "Bindings"]), JSON) | JSON)
-def test_any_json_gives_layers_or_a_typed_error(tmp_path_factory: Any, value: Any) -> None:
-    path = tmp_path_factory.getbasetemp() / "any_layers.json"
-    path.write_text(json.dumps(value))
+LAYER = st.dictionaries(KEYS, JSON, max_size=6).map(lambda fields: {**fields, "Name": "a"})
+TREE = st.fixed_dictionaries(
+    {"Layers": st.lists(LAYER | JSON, max_size=3)}, optional={"I/O Tensors": JSON, "Bindings": JSON}
+)
+
+
+@given(TREE | JSON)
+def test_any_json_is_explained_or_refused(tmp_path_factory: Any, value: Any) -> None:
+    folder = tmp_path_factory.getbasetemp()
+    (folder / "layers.json").write_text(json.dumps(value))
+    (folder / "profile.json").write_text(
+        '[{"count": 9}, {"name": "a", "timeMs": 9, "averageMs": 1}]'
+    )
+    files = folder / "layers.json", folder / "profile.json"
     try:
-        found = layers.read_engine(path)
+        found = explain(*files)
+        graph, _ = viewer.write(*files, folder)
     except UsageError:
         return
-    for one in found.layers:
-        assert one.role
-        assert isinstance(one.precision, str)
+    assert found.verdict
+    assert sum(row.share for row in found.rows) == pytest.approx(1)
+    assert json.loads(graph.read_text())["Layers"]

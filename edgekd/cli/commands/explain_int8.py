@@ -52,13 +52,13 @@ def command(
     from edgekd.profile import viewer as files
 
     found = explain.explain(layers, profile, model, times)
+    if viewer is not None:
+        graph, _ = files.write(layers, profile, viewer)
+        console.note(f"for trex: {graph} and the profile beside it")
     if json:
         console.result(asdict(found))
     else:
         _show(found, top)
-    if viewer is not None:
-        graph, _ = files.write(layers, profile, viewer)
-        console.note(f"for trex: {graph} and the profile beside it")
 
 
 def _show(found: "Explanation", top: int) -> None:
