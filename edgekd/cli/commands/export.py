@@ -6,13 +6,26 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from edgekd.cli import console
-from edgekd.cli.options import Classes, ImageSize, Json, Mean, Seed, Std, Weights, channels
+from edgekd.cli.options import (
+    Classes,
+    ImageSize,
+    Inventory,
+    Json,
+    Mean,
+    Seed,
+    Std,
+    Weights,
+    channels,
+)
 from edgekd.core import extras
 
 if TYPE_CHECKING:
+    from edgekd.core.engine import Engine
     from edgekd.core.records import Artifact
+    from edgekd.remote.inventory import Place
 
 NAME = "export"
+_PLAN = "model.plan"
 
 
 def command(
@@ -47,6 +60,11 @@ def command(
     std: Std = None,
     image_size: ImageSize = None,
     seed: Seed = 0,
+    device: Annotated[
+        str | None,
+        typer.Option(help="Board with TensorRT that also builds the engine, beside the file."),
+    ] = None,
+    inventory: Inventory = None,
     json: Json = False,
 ) -> None:
     """Write a checkpoint in the form of a target.
@@ -55,11 +73,12 @@ def command(
 
     Examples: edgekd export student --target onnx-int8 --calibration folder:flowers --out int8 |
     edgekd export student --target tensorrt-int8-fp16 --platform jp6.2 --calibration folder:flowers
-    --out jetson
+    --out jetson --device line-3
     """
     extras.require("torch", "train", "to export a model")
     from edgekd.pipeline import single  # torch: only now
 
+    place = None if device is None else _builder(device, inventory)
     model = single.ModelArguments(
         checkpoint, weights, classes, channels(mean, "mean"), channels(std, "std"), image_size
     )
@@ -74,8 +93,10 @@ def command(
         platform=platform,
         batch=batch,
     )
+    engine = None if place is None else _build(out, artifact, place)
     if json:
-        console.result(artifact.model_dump(mode="json"))
+        shown = artifact.model_dump(mode="json")
+        console.result(shown | ({"engine": engine.model_dump(mode="json")} if engine else {}))
         return
     parity = artifact.parity
     print(f"{out / artifact.file}: {artifact.bytes:,} bytes, {_form(artifact)}")
@@ -88,10 +109,38 @@ def command(
     )
     for note in artifact.notes:
         print(note)
-    if artifact.target.startswith("tensorrt"):
+    if engine is not None:
+        print(f"{out / _PLAN}: {engine.plan_bytes:,} bytes, {engine.engine}, {engine.gpu.name}")
+    elif artifact.target.startswith("tensorrt"):
         print("engine not built: that needs TensorRT on the board itself")
     if not artifact.accuracy_valid:
         print("NOT VALID for accuracy: its ranges come from random numbers")
+
+
+def _builder(device: str, file: Path | None) -> "Place":
+    """Return the board that will build, before minutes are spent on the export."""
+    from edgekd.core.errors import UsageError
+    from edgekd.remote import inventory
+
+    place = inventory.usable(device, file)
+    if place.device.engine != "tensorrt":
+        raise UsageError(
+            f"'{device}' runs {place.device.engine}, which builds no engines: leave --device out"
+        )
+    return place
+
+
+def _build(out: Path, artifact: "Artifact", place: "Place") -> "Engine":
+    """Build the engine of what was exported; it and its record lie beside the file."""
+    from edgekd.export.formats import tensorrt
+
+    return tensorrt.build(
+        out / artifact.file,
+        out / _PLAN,
+        tensorrt.Wishes(typing=artifact.typing or "auto"),
+        reach=place.reach,
+        layers=out / "layers.json",
+    )
 
 
 def _form(artifact: "Artifact") -> str:
