@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgekd.agent import layers
+from edgekd.agent import layer_times, layers
 from edgekd.agent.protocol import AgentError
 
 
@@ -36,6 +36,12 @@ def test_a_version_that_writes_no_median_is_read_too() -> None:
 )
 def test_names_are_not_escaped(name: str) -> None:
     assert layers.parse_profile(profile(row(name), row("fc"))).layers[0].name == name
+
+
+def test_what_the_engine_tensorrt_writes_is_read_too() -> None:
+    text = json.dumps(layer_times.profile([{"conv": 1.0, "fc": 0.5}, {"conv": 3.0, "fc": 0.5}]))
+    found = layers.parse_profile(text)
+    assert found == (2, (("conv", 2.0, 2.0), ("fc", 0.5, 0.5)))
 
 
 @pytest.mark.parametrize("share", ["nan", "-nan", "inf", "NaN"])
