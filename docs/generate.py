@@ -194,6 +194,7 @@ a GPU nor TensorRT. Status: 0 no error, 1 errors, 2 the file cannot be read.
 
 - `--trt 10.3` judges for one version, repeated for several. Without it the versions of JetPack 5, 6
   and 7 and the newest count; a finding that holds for some of them names them.
+- `--platform jp6.2` judges for the versions of that JetPack ([platforms](platforms.md)).
 - `--target tensorrt-int8` says what the file was made for: then Q023 wants it quantised.
 - `--fix OUT.onnx` writes a copy, mended where that changes no result (Q002 for weights, Q007, T009,
   T011), and judges the copy.

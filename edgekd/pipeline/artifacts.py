@@ -47,9 +47,9 @@ def platform_of(spec: specs.Export, target: Target) -> Platform | None:
         UsageError: there is no such platform.
         ExportError: it does not run the target.
     """
-    if spec.platform is None or target.runs_on[0] != "tensorrt":
+    platform = None if spec.platform is None else Platform.read(spec.platform)
+    if platform is None or target.runs_on[0] != "tensorrt":
         return None
-    platform = Platform.read(spec.platform)
     platform.shape(target)
     return platform
 

@@ -19,8 +19,9 @@ def check(recipe: specs.Recipe) -> None:
 
     Raises:
         UsageError: there is no such method, option, model, criterion, calibrator, target, platform
-            or device; two steps have one name; no rule decides; a rule is about what is not
-            exported; or there is nothing that a control could be compared with.
+            or device; no target is for the platform; two steps have one name; no rule decides; a
+            rule is about what is not exported; or there is nothing that a control could be
+            compared with.
         ExportError: the platform does not run a target.
     """
     check_stages(recipe)
@@ -31,8 +32,12 @@ def check(recipe: specs.Recipe) -> None:
     if recipe.student.quantize is not None:
         quantized.int8_of(recipe.student.quantize)
     found = [Target.read(name) for name in recipe.export.targets]
-    for target in found:
-        artifacts.platform_of(recipe.export, target)
+    shaped = [artifacts.platform_of(recipe.export, target) for target in found]
+    if recipe.export.platform is not None and not any(shaped):
+        raise UsageError(
+            f"export.platform = '{recipe.export.platform}' shapes targets for TensorRT, and none "
+            "is exported: add one, such as tensorrt-fp16, or leave platform out"
+        )
     targets = [target.name for target in found]
     _targets_take(recipe)
     inventory.usable(recipe.profile.device)

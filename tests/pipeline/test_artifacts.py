@@ -23,7 +23,8 @@ def halved(finished: Run, tmp_path_factory: pytest.TempPathFactory) -> Run:
     """The run, exported to the FP16 targets instead."""
     folder = tmp_path_factory.mktemp("halved") / "digits"
     shutil.copytree(finished.folder, folder)
-    recipe = specs.load("digits", [*SMALL, "export.targets=['onnx-fp16','tensorrt-fp16']"])
+    wanted = ["export.targets=['onnx-fp16','tensorrt-fp16']", "export.platform=jp6.2"]
+    recipe = specs.load("digits", [*SMALL, *wanted])
     return job.run(recipe, folder, name="digits", resume=True)
 
 
@@ -33,6 +34,12 @@ def test_fp16_artifacts_go_all_the_way_to_the_report(halved: Run) -> None:
     judged = {finding.artifact for finding in halved.verdict.findings}
     assert {"onnx-fp16", "tensorrt-fp16"} <= judged
     assert "onnx-fp16" in (halved.folder / "report.html").read_text()
+
+
+def test_platform_shapes_the_targets_for_tensorrt_alone(halved: Run) -> None:
+    found = {name: (one.platform, one.opset) for name, one in halved.artifacts.items()}
+    assert found["tensorrt-fp16"] == ("jp6.2", 19)
+    assert found["onnx-fp16"] == found[REFERENCE] == (None, 18)
 
 
 def test_fp16_artifact_decides_as_its_checkpoint_does(halved: Run) -> None:

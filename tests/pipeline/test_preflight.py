@@ -3,7 +3,7 @@
 import pytest
 
 from edgekd.core import specs
-from edgekd.core.errors import UsageError
+from edgekd.core.errors import ExportError, UsageError
 from edgekd.pipeline import preflight
 from edgekd.pipeline.plan import control_checkpoints, control_stages, stage_names, steps
 
@@ -20,6 +20,8 @@ from edgekd.pipeline.plan import control_checkpoints, control_stages, stage_name
         ("student.prune.criterion=l3", "no criterion is called 'l3'"),
         ("export.calibrator=entropie", "Did you mean 'entropy'"),
         ("export.targets=['onnx-fp23']", "Did you mean 'onnx-fp32'"),
+        ("export.platform=jp6.1", "no platform is called 'jp6.1'"),
+        ("export={platform='jp6.2',targets=['onnx-fp32']}", "none is exported: add one"),
         ("profile.device=host-gpu", "Did you mean 'host-cpu'"),
         ("stages.1.name=pruned", "'pruned' names two steps"),
         ("stages.1.name=../../etc", "it would be a path"),
@@ -30,6 +32,12 @@ from edgekd.pipeline.plan import control_checkpoints, control_stages, stage_name
 )
 def test_a_wrong_name_is_found_before_training(override: str, message: str) -> None:
     with pytest.raises(UsageError, match=message.replace("(", r"\(")):
+        preflight.check(specs.load("digits", [override]))
+
+
+def test_what_a_platform_cannot_run_is_found_before_training() -> None:
+    override = "export={platform='jp4.6',targets=['tensorrt-int8']}"
+    with pytest.raises(ExportError, match="compute no INT8"):
         preflight.check(specs.load("digits", [override]))
 
 
