@@ -14,7 +14,7 @@ from edgekd.core import files, predictions, provenance, records, statistics
 from edgekd.core.errors import DataError, DeviceError, RecordError
 from edgekd.core.progress import Progress, Silent, Task
 from edgekd.data.images import ImageSet
-from edgekd.remote import inventory, lines, session
+from edgekd.remote import errand, inventory, lines, session
 from edgekd.remote.errand import Fetched, Sent
 
 CONFIDENCE = 0.95  # two-sided
@@ -172,7 +172,7 @@ def _infer(
     answer = pixels.with_name("logits.npy")
     request = {
         "engine": place.device.engine,
-        "model": Sent(file),
+        "model": errand.model(file),
         "images": Sent(pixels),
         "mean": list(normalisation.mean),
         "std": list(normalisation.std),

@@ -18,7 +18,7 @@ from edgekd.core import files, provenance, records, specs, statistics
 from edgekd.core.errors import DeviceError, UsageError
 from edgekd.core.progress import Progress, Silent, Task
 from edgekd.profile import doubts
-from edgekd.remote import inventory, lines, session
+from edgekd.remote import errand, inventory, lines, session
 from edgekd.remote.errand import Sent
 
 WARM_UP_S = (0.5, 10.0)  # at least, at most; 10 s are some minutes for a whole measurement
@@ -138,7 +138,7 @@ def _request(
         "blocks": spec.blocks,
         "runs": spec.runs,
         "warm_up_s": list(WARM_UP_S),
-        "subjects": [{"name": s.name, "path": Sent(s.path)} for s in subjects],
+        "subjects": [{"name": s.name, "path": errand.model(s.path)} for s in subjects],
     }
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Protocol
 
+from edgekd.agent import plan
 from edgekd.core.errors import DeviceError
 from edgekd.remote import lines
 
@@ -16,9 +17,15 @@ class LostError(DeviceError):
 
 @dataclass(frozen=True)
 class Sent:
-    """A file of this machine that the agent reads; stands in a request in place of its path."""
+    """A file of this machine that the agent reads; stands in a request in place of its path.
+
+    Args:
+        path: where it is.
+        beside: files that lie beside it for the agent, too; it finds them by their names.
+    """
 
     path: Path
+    beside: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -26,6 +33,12 @@ class Fetched:
     """A file of this machine that the agent writes; stands in a request in place of its path."""
 
     path: Path
+
+
+def model(path: Path) -> Sent:
+    """Return a model as it is sent: a TensorRT engine needs its record beside it."""
+    record = Path(plan.sidecar(str(path)))
+    return Sent(path, (record,) if record.is_file() else ())
 
 
 Named = Callable[[Sent | Fetched], str]

@@ -41,6 +41,8 @@ class Luggage:
         folder = f"{'in' if isinstance(file, Sent) else 'out'}{len(names)}"
         name = f"{folder}/{file.path.name}"
         names[name] = file.path
+        for other in file.beside if isinstance(file, Sent) else ():
+            names[f"{folder}/{other.name}"] = other
         return name
 
     def header(self) -> dict[str, Any]:

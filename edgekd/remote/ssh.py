@@ -51,6 +51,7 @@ _REFUSED = (
     "it refuses the key. Install yours (ssh-copy-id), name the right one as 'identity' in the "
     "inventory, or unlock it (ssh-add); passwords are never asked for"
 )
+_EXPOSED = "others can read the private key, so ssh does not use it: chmod 600 it"
 _NAME = "its name cannot be resolved: check 'host' in the inventory, or use an address"
 _CLOSED_PORT = "nothing listens at its port: is sshd running there, and is 'port' right?"
 _NO_ROUTE = "it does not answer: is it switched on, and in this network?"
@@ -60,6 +61,7 @@ _CUT = "the connection was cut"
 _FAULTS = (
     (r"REMOTE HOST IDENTIFICATION HAS CHANGED", _CHANGED, False),
     (r"host key is known|Host key verification failed", _UNKNOWN, False),
+    (r"UNPROTECTED PRIVATE KEY", _EXPOSED, False),
     (r"Permission denied|Too many authentication failures", _REFUSED, False),
     (r"Could not resolve hostname", _NAME, False),
     (r"Connection refused", _CLOSED_PORT, False),
