@@ -25,7 +25,7 @@ _INT8, _FLOAT = 2, 1  # colours
 _BARS = 40  # layers that are drawn; the table has all
 _CAUTION = (
     "The rule was tried with several choices on these images, so it holds a little less surely "
-    "than it says: judge the exported file by `edgekd gate`, on test images."
+    "than it says: let the gate judge the exported file, on test images."
 )
 
 

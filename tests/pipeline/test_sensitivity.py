@@ -1,6 +1,8 @@
 """Layer by layer on a small network, one layer of which is made sensitive on purpose."""
 
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -8,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+import torch
 
 from edgekd.core import records, specs
 from edgekd.core.errors import UsageError
@@ -246,3 +249,30 @@ def test_settings_that_cannot_be_are_refused(
 ) -> None:
     with pytest.raises(UsageError, match=said):
         look(spoiled, tmp_path / "out", settings)
+
+
+@pytest.mark.slow
+def test_a_spoiled_channel_is_found_in_a_trained_network(shared_data: Path, tmp_path: Path) -> None:
+    """Real weights and photographs: the layer that reads the large channel must stay float."""
+    unpack = [sys.executable, str(shared_data / "unpack.py"), "cifar10", str(tmp_path / "cifar10")]
+    subprocess.run(unpack, check=True)
+    weights = shared_data / "weights" / "cifar10_resnet20.safetensors"
+    model = checkpoint.open_model("cifar_resnet20", weights=weights)
+    block = model.module.get_submodule("layer2.1")
+    with torch.no_grad():
+        channel = int((block.bn1.weight + block.bn1.bias).argmax())
+        block.bn1.weight[channel] *= 1000
+        block.bn1.bias[channel] *= 1000
+        block.conv2.weight[:, channel] /= 1000
+    checkpoint.save(tmp_path / "net", model.module, model.record, model.surgery)
+    found = sensitivity.sensitivity(
+        single.ModelArguments(str(tmp_path / "net")),
+        f"cifar10:{tmp_path / 'cifar10'}",
+        tmp_path / "out",
+        replace(SMALL, images=300, rule=specs.AccuracyRule(margin=4)),
+    )
+    assert found.top1_percent > 75  # trained on other pixels; spoiling changed no answer
+    assert found.everything.drop_pp.low > 4
+    assert found.layers[0].layer == "layer2.1.conv2"
+    assert found.mixed is not None
+    assert (found.mixed.state, found.mixed.keep_float) == ("passed", ("layer2.1.conv2",))

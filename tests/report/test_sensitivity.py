@@ -66,8 +66,6 @@ def section(of: Node, slug: str) -> Node:
 
 def test_the_table_has_the_numbers_of_the_record() -> None:
     page = read(sensitivity.html(record()))
-    cells = [node.text for node in section(page, "numbers").all("tbody")[0].all("tr")[0].walk()]
-    assert cells[1:8:1][0].strip() == "conv2"
     text = section(page, "numbers").all("tbody")[0].text
     for shown in ("Conv", "0.25", "0.125", "2.5", "97.50", "1.50 [0.25, 3.00]", "conv1", "0.0125"):
         assert shown in text
