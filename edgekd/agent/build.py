@@ -24,9 +24,8 @@ def build(request: Dict[str, Any]) -> None:
     Request: "engine" ("tensorrt" or "trtexec"); "model" (ONNX); "plan" (the file to write). May be
     left out or None: "typing" ("auto", "strong", "weak"); "precision" ("fp32", "fp16", "int8": what
     a weakly typed engine may compute in); "profiles" (name of an input -> "min", "opt", "max", each
-    a shape); "workspace_mib"; "optimization_level" (0 to 5); "timing_cache" (a folder for the
-    engine "tensorrt", a file for "trtexec"); "dla_core"; "gpu_fallback"; "layers" (a file for what
-    TensorRT's inspector says of the layers).
+    a shape); "workspace_mib"; "optimization_level" (0 to 5); "timing_cache" (a folder);
+    "dla_core"; "gpu_fallback"; "layers" (a file for what TensorRT's inspector says of the layers).
 
     Lines: "progress" (TensorRT 10 and later); "built".
 

@@ -22,7 +22,7 @@ class TimingCache:
     """
 
     def __init__(self, path: Optional[str]) -> None:
-        self._path = path
+        self.path = path
         self.state = "off" if path is None else "new"
 
     @classmethod
@@ -38,7 +38,7 @@ class TimingCache:
 
     def attach(self, config: Any) -> None:
         """Give what is known to a builder's configuration."""
-        if self._path is None:
+        if self.path is None:
             return
         with self._locked():
             known = self._read()
@@ -51,25 +51,25 @@ class TimingCache:
 
     def store(self, config: Any) -> None:
         """Keep what a build has learnt, together with what others have meanwhile."""
-        if self._path is None:
+        if self.path is None:
             return
         learnt = config.get_timing_cache()
         with self._locked():
             known = self._read()
             if known and self.state != "refused":
                 learnt.combine(config.create_timing_cache(known), False)
-            plan.write(self._path, bytes(learnt.serialize()))
+            plan.write(self.path, bytes(learnt.serialize()))
 
     def _read(self) -> bytes:
-        assert self._path is not None
-        if not os.path.exists(self._path):
+        assert self.path is not None
+        if not os.path.exists(self.path):
             return b""
-        with open(self._path, "rb") as file:
+        with open(self.path, "rb") as file:
             return file.read()
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
         """Keep other builds out; the lock ends with the process, whatever happens to it."""
-        with open("%s.lock" % self._path, "w", encoding="ascii") as file:
+        with open("%s.lock" % self.path, "w", encoding="ascii") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             yield

@@ -220,6 +220,17 @@ def test_the_agent_builds_and_times_with_trtexec(
     assert names == ["quant", "dequant", "conv1/Conv", "relu/Relu"]
 
 
+def test_a_timing_cache_is_kept_for_one_version_and_gpu(
+    program: pytest.MonkeyPatch, tmp_path: Path, library: Path
+) -> None:
+    program.setenv("EDGEKD_CUDART", str(library))
+    network(tmp_path / "net.onnx")
+    built = trtexec.build(request(tmp_path, timing_cache=str(tmp_path / "caches")))
+    assert built["timing_cache"] is None
+    (kept,) = (tmp_path / "caches").iterdir()
+    assert kept.name.startswith("trt_10.3.0_")
+
+
 def test_the_agent_tells_trtexecs_version(program: pytest.MonkeyPatch) -> None:
     assert engines.version("trtexec") == "10.3.0"
     program.setenv("PATH", "")
@@ -242,6 +253,7 @@ def test_an_engine_is_built_and_timed(
         "engine": f"trtexec {version}",
         "typing": "weak" if old else "strong",
         "flags": ["FP16", "INT8"] if old else [],
+        "timing_cache": "off",
         "warnings": [],
     }
     plan = tmp_path / "net.plan"

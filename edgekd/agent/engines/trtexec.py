@@ -12,6 +12,7 @@ from typing import Any, Dict, List, NamedTuple, NoReturn, Optional, Tuple
 
 from ..layers import Profile, Times, parse_profile, parse_times
 from ..protocol import AgentError, emit
+from ..timing_cache import TimingCache
 from ..trtexec_options import Tool, build_argv, is_weak, timing_argv, tool_from_help
 
 DISTRIBUTIONS: Tuple[str, ...] = ()  # it comes with TensorRT, not as a Python package
@@ -85,8 +86,8 @@ def tool() -> Tool:
 def build(request: Dict[str, Any]) -> Dict[str, Any]:
     """Build and write a plan, whole or not at all; see ``edgekd.agent.build`` for the request.
 
-    What differs from the engine "tensorrt": "timing_cache" is a file, which trtexec keeps itself,
-    and "profiles" must be left out for a network of fixed sizes.
+    What differs from the engine "tensorrt": "profiles" must be left out for a network of fixed
+    sizes, and trtexec does not tell what became of a timing cache.
 
     Raises:
         AgentError: trtexec is missing, refuses the request, fails, or leaves no plan.
@@ -95,7 +96,8 @@ def build(request: Dict[str, Any]) -> Dict[str, Any]:
     plan = str(request["plan"])
     with tempfile.TemporaryDirectory(dir=os.path.dirname(os.path.abspath(plan))) as scratch:
         fresh = os.path.join(scratch, "plan")
-        argv = build_argv(program, request, fresh)
+        cache = TimingCache.of(program.dotted(), request.get("timing_cache"))
+        argv = build_argv(program, dict(request, timing_cache=cache.path), fresh)
         files = [fresh] + ([request["layers"]] if request.get("layers") else [])
         text = _run(argv, files, "build an engine")
         os.chmod(fresh, 0o600)
@@ -105,6 +107,7 @@ def build(request: Dict[str, Any]) -> Dict[str, Any]:
         "engine": _name(program),
         "typing": "weak" if is_weak(program, request) else "strong",
         "flags": weak,
+        "timing_cache": None if cache.path else "off",
         "warnings": list(_warnings(text)),
     }
 

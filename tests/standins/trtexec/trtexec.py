@@ -109,6 +109,8 @@ def build(options: dict[str, str]) -> bytes:
         say("E", "Failed to create engine from model or file.")
         raise RefusedError("Engine set up failed") from error
     check(options, model)
+    if "--timingCacheFile" in options:
+        Path(options["--timingCacheFile"]).write_bytes(b"timings")  # its folder must be there
     say("I", "Engine built in 0.5 sec.")
     header = b"ftrt" + bytes(20) + bytes([MAJOR, MINOR, PATCH, 0])
     return header + data
