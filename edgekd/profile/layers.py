@@ -67,11 +67,13 @@ class Layer:
     @cached_property
     def role(self) -> Role:
         """What the layer does, as far as its type and name tell."""
-        if self.origin == "QDQ" or (self.operators and set(self.operators) <= set(_PAIRED)):
+        computes = bool(self.weights or _ARITHMETIC.search(self.kind))
+        paired = bool(self.nodes) and all(operator_of(node) in _PAIRED for node in self.nodes)
+        if self.origin == "QDQ" or (paired and not computes):
             return "quantise"
         if self.kind in {"Reformat", "NoOp"} or _COPY.search(self.name):
             return "reformat"
-        if self.weights or _ARITHMETIC.search(self.kind) or self._computes_weights():
+        if computes or self._computes_weights():
             return "weighted"
         pointwise = _POINTWISE.search(self.kind) or self.name.startswith("PWN(")
         return "pointwise" if pointwise else "other"

@@ -68,6 +68,11 @@ def test_names_alone_tell_what_they_can(tmp_path: Path) -> None:
         ({"LayerType": "Reformat", "Origin": "QDQ"}, "quantise", ""),
         ({"LayerType": "Reformat", "Origin": "REFORMAT"}, "reformat", ""),
         ({"LayerType": "Scale", "Metadata": "[ONNX Layer: /a/DequantizeLinear]"}, "quantise", ""),
+        # Names need not end with an operator, and only that of the weights' Q does.
+        ({"LayerType": "CaskConvolution", "Metadata": "[ONNX Layer: w/QuantizeLinear]"},
+         "weighted", ""),
+        ({"LayerType": "kgen", "Metadata": "[ONNX Layer: a/QuantizeLinear][ONNX Layer: swish]"},
+         "pointwise", ""),
         ({"LayerType": "PointWiseV2"}, "pointwise", ""),
         ({"LayerType": "CaskPooling"}, "other", ""),
     ],
