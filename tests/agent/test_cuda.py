@@ -165,6 +165,26 @@ def test_nothing_is_copied_before_somebody_waits(standin: cuda.Cuda) -> None:
     assert target.tolist() == [0]  # the stand-in is as late as a GPU may be
 
 
+def test_a_failed_capture_leaves_no_error_for_others_to_find(
+    standin: cuda.Cuda, library: Path
+) -> None:
+    def fails() -> bool:
+        standin.synchronise()
+        return True
+
+    assert standin.capture(fails) is None
+    assert ctypes.CDLL(str(library)).cudaGetLastError() == 0
+
+
+def test_a_graph_does_not_outlive_its_memory_unseen(standin: cuda.Cuda) -> None:
+    source, target = pinned(standin, [1]), pinned(standin, [0])
+    graph = standin.capture(there_and_back(standin, source, target))
+    standin.unpin(source)
+    standin.launch(graph)
+    with pytest.raises(CudaError, match="illegal memory access"):
+        standin.synchronise()
+
+
 def test_too_little_memory_is_said(standin: cuda.Cuda, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("STANDIN_MEMORY", "100")
     with pytest.raises(CudaError, match=r"cudaMalloc: out of memory \(2\)"):

@@ -20,7 +20,9 @@ from onnx import TensorProto, helper, numpy_helper
 
 from edgekd.agent import build, engines, infer, layer_times, layers, plan
 from edgekd.agent.engines import tensorrt_build
+from edgekd.agent.engines.tensorrt_native import native_logger
 from edgekd.agent.protocol import AgentError
+from edgekd.agent.timing_cache import TimingCache
 from edgekd.core.engine import Engine
 from tests import nets
 from tests.standins.cudart import build as cudart
@@ -169,6 +171,20 @@ def test_a_free_batch_takes_every_size_of_its_profile(
     found.close()
 
 
+def test_a_graph_is_forgotten_with_the_shape_that_it_was_for(
+    trt: Any, built: Build, tmp_path: Path
+) -> None:
+    model = linear(tmp_path, "N")
+    built(model, profiles=PROFILE)
+    found = opened(tmp_path)
+    found.bind(IMAGES)
+    found.infer(IMAGES[:1])
+    found.bound_output()[...] = -1
+    found.run()
+    assert np.array_equal(found.bound_output(), reference(model, IMAGES[:1]))
+    found.close()
+
+
 def test_the_typing_is_that_of_the_version(trt: Any, built: Build, tmp_path: Path) -> None:
     said = built(quantised(tmp_path))
     strong = int(trt.__version__.split(".")[0]) >= 10
@@ -220,15 +236,34 @@ def test_a_second_build_reuses_the_timings(trt: Any, built: Build, tmp_path: Pat
     assert built(model, timing_cache=str(folder))["timing_cache"] == "reused"
 
 
+def test_what_two_builds_learn_at_once_is_kept_of_both(
+    trt10: Any, built: Build, tmp_path: Path
+) -> None:
+    folder = str(tmp_path / "timings")
+    logger = native_logger(trt10)
+    builder = trt10.Builder(logger)
+    config = builder.create_builder_config()
+    slow = TimingCache.of(trt10.__version__, folder)
+    slow.attach(config)
+    built(quantised(tmp_path), timing_cache=folder)  # begins and ends meanwhile
+    network, _ = tensorrt_build._parsed(trt10, builder, logger, str(linear(tmp_path)), True)
+    builder.build_serialized_network(network, config)
+    slow.store(config)
+    (file,) = (tmp_path / "timings").glob("*.cache")
+    assert b"QuantizeLinear" in file.read_bytes()
+    assert b"Gemm" in file.read_bytes()
+
+
 def test_layers_are_timed_in_a_run_of_their_own(trt: Any, built: Build, tmp_path: Path) -> None:
     built(linear(tmp_path))
     found = opened(tmp_path)
-    expected = found.infer(IMAGES)
+    expected, context = found.infer(IMAGES), found._context
     times = found.layer_times(IMAGES, 3)
     assert len(times) == 3
     assert times[0]
     assert all(ms >= 0 for run in times for ms in run.values())
-    assert np.array_equal(found.infer(IMAGES), expected)  # the timed context is still there
+    assert np.array_equal(found.infer(IMAGES), expected)
+    assert found._context is context  # the one that is timed as a whole has no profiler
     found.close()
 
 

@@ -14,7 +14,7 @@
 #include <time.h>
 
 enum { OK = 0, INVALID_VALUE = 1, OUT_OF_MEMORY = 2, NO_DEVICE = 100, INVALID_HANDLE = 400,
-       NOT_READY = 600, CAPTURE_UNSUPPORTED = 900, CAPTURE_INVALIDATED = 901,
+       NOT_READY = 600, ILLEGAL_ADDRESS = 700, CAPTURE_UNSUPPORTED = 900, CAPTURE_INVALIDATED = 901,
        CAPTURE_UNMATCHED = 903 };
 enum { TO_DEVICE = 1, TO_HOST = 2 };
 enum { BLOCKS = 4096, OPERATIONS = 4096 };
@@ -34,7 +34,7 @@ typedef struct block { char *start; size_t size; int pinned; } block;
 
 static block blocks[BLOCKS];
 static stream *streams[64];
-static int last_error;
+static int last_error, faulted;
 static size_t in_use;
 
 static int fail(int status) { return last_error = status; }
@@ -92,7 +92,11 @@ static int enqueue(stream *s, operation o) {
 static void work(queue *q) {
   for (int i = 0; i < q->count; i++) {
     operation *o = &q->operations[i];
-    if (o->what == COPY) memcpy(o->target, o->source, o->size);
+    if (o->what == COPY) {
+      if (block_of(o->target, o->size) && block_of(o->source, o->size))
+        memcpy(o->target, o->source, o->size);
+      else faulted = 1; /* a graph outlived its memory */
+    }
     else if (o->what == CALL) o->function(o->data);
     else { clock_gettime(CLOCK_MONOTONIC, &o->mark->at); o->mark->recorded = 1; }
   }
@@ -106,6 +110,7 @@ const char *cudaGetErrorString(int status) {
     case OUT_OF_MEMORY: return "out of memory";
     case NO_DEVICE: return "no CUDA-capable device is detected";
     case INVALID_HANDLE: return "invalid resource handle";
+    case ILLEGAL_ADDRESS: return "an illegal memory access was encountered";
     case NOT_READY: return "device not ready";
     case CAPTURE_UNSUPPORTED: return "operation not permitted when stream is capturing";
     case CAPTURE_INVALIDATED: return "operation failed due to a previous error during capture";
@@ -175,7 +180,9 @@ int cudaStreamSynchronize(stream *s) {
   if (place_of(s) < 0) return fail(INVALID_HANDLE);
   if (s->capturing) { s->broken = 1; return fail(CAPTURE_UNSUPPORTED); }
   work(&s->waiting);
-  return OK;
+  int status = faulted ? fail(ILLEGAL_ADDRESS) : OK;
+  faulted = 0;
+  return status;
 }
 
 int cudaStreamDestroy(stream *s) {
