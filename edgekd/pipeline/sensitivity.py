@@ -55,7 +55,7 @@ def sensitivity(
         progress: None: silent.
 
     Raises:
-        UsageError: no INT8 target, or settings out of range.
+        UsageError: no INT8 target, settings out of range, or images of other classes.
         DataError: images that the checkpoint does not take.
         ExportError: it cannot be exported, or nothing in it can be INT8.
     """
@@ -63,6 +63,11 @@ def sensitivity(
     _check(target, settings, out)
     splits = single.load(source, arguments, settings.seed)
     model = arguments.open(splits)
+    if model.record.classes != len(splits.class_names):
+        raise UsageError(
+            f"'{arguments.name}' has {model.record.classes} classes, but the images have "
+            f"{len(splits.class_names)}: name the images that it was trained on with --data"
+        )
     variants = _variants(model, target, splits, settings, out)
     layers = list(variants.layers)
     others = {name: tuple(other for other in layers if other != name) for name in layers}

@@ -251,6 +251,13 @@ def test_settings_that_cannot_be_are_refused(
         look(spoiled, tmp_path / "out", settings)
 
 
+def test_images_of_other_classes_are_refused(spoiled: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="has 4 classes, but the images have 10"):
+        sensitivity.sensitivity(
+            single.ModelArguments(str(spoiled)), "digits", tmp_path / "out", SMALL
+        )
+
+
 @pytest.mark.slow
 def test_a_spoiled_channel_is_found_in_a_trained_network(shared_data: Path, tmp_path: Path) -> None:
     """Real weights and photographs: the layer that reads the large channel must stay float."""
