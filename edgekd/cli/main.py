@@ -13,6 +13,7 @@ import typer
 from edgekd import __version__
 from edgekd.cli import console
 from edgekd.cli.commands import (
+    calibration,
     diff,
     doctor,
     evaluate,
@@ -46,8 +47,8 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 for module in (
-    init, run, prune, quantize, finetune, export, lint, evaluate, diff, sensitivity, profile,
-    explain_int8, landscape, gate, report, list_command, doctor,
+    init, run, prune, quantize, finetune, calibration, export, lint, evaluate, diff, sensitivity,
+    profile, explain_int8, landscape, gate, report, list_command, doctor,
 ):  # fmt: skip
     app.command(module.NAME)(module.command)
 

@@ -1,5 +1,6 @@
 """What a calibrator is: it sees a tensor's values batch by batch and settles on a range."""
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 
@@ -74,6 +75,13 @@ class Histogram:
         counts = self.counts[: found[-1] + 1].copy()
         counts[0] += self._zeros
         return counts
+
+    def beyond(self, threshold: float) -> float:
+        """Return the share of values, in [0, 1], whose size exceeds a threshold, to one bin."""
+        counts = self.used()
+        if not len(counts):
+            return 0.0
+        return float(counts[math.floor(threshold / self.width) + 1 :].sum() / counts.sum())
 
     @property
     def width(self) -> float:

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import onnx
@@ -24,6 +24,14 @@ class Range(NamedTuple):
 
     low: float
     high: float
+
+
+class Watcher(Protocol):
+    """Whoever wants to see a tensor's values."""
+
+    def observe(self, values: NDArray[np.float32]) -> None:
+        """Take note of finite values, of any shape."""
+        ...
 
 
 class Ranges(Record):
@@ -62,7 +70,23 @@ def calibrate(
         ExportError: a tensor is not in the model, or not finite on these images.
     """
     seen = {name: create(calibrator, options) for name in tensors}
-    reader = _Reader(model, tensors, memory_bytes)
+    for _ in observe(model, seen, batches, memory_bytes=memory_bytes):
+        pass
+    return {name: Range(*watcher.range()) for name, watcher in seen.items()}
+
+
+def observe(
+    model: Path,
+    watchers: Mapping[str, Watcher],
+    batches: Iterable[NDArray[np.float32]],
+    *,
+    memory_bytes: int = MEMORY_BYTES,
+) -> Iterator[int]:
+    """Show the values of each tensor to its watcher; yield the images so far after each batch.
+
+    Args and raises: as ``calibrate``.
+    """
+    reader = _Reader(model, list(watchers), memory_bytes)
     images = 0
     for images_nchw in batches:
         if not np.isfinite(images_nchw).all():
@@ -74,10 +98,10 @@ def calibrate(
                     f"tensor '{name}' is not finite on calibration images: the checkpoint "
                     "overflows, so no range can hold it"
                 )
-            seen[name].observe(values)
+            watchers[name].observe(values)
+        yield images
     if not images:
         raise DataError("there are no calibration images")
-    return {name: Range(*watcher.range()) for name, watcher in seen.items()}
 
 
 def random_batches(

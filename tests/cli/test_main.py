@@ -11,6 +11,7 @@ import pytest
 COMMANDS = [
     "init", "run", "prune", "quantize", "finetune", "export", "lint", "evaluate", "diff",
     "sensitivity", "profile", "explain-int8", "landscape", "gate", "report", "list", "doctor",
+    "calibration",
 ]  # fmt: skip
 HEAVY = ["torch", "torchvision", "onnx", "onnxruntime", "sklearn", "PIL", "scipy", "pydantic"]
 

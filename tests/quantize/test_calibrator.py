@@ -57,3 +57,11 @@ def test_range_is_cut_on_both_sides() -> None:
     made = histogram([-3.0, 5.0])
     assert made.clipped(4.0) == (-3.0, 4.0)
     assert made.clipped(2.0) == (-2.0, 2.0)
+
+
+def test_share_beyond_a_threshold_counts_both_signs() -> None:
+    histogram = Histogram()
+    histogram.add(np.array([-4.0, -1.0, 0.0, 0.0, 1.0, 2.0, 3.0, 8.0], dtype=np.float32))
+    assert histogram.beyond(2.5) == 3 / 8
+    assert histogram.beyond(8.0) == 0
+    assert Histogram().beyond(1.0) == 0
