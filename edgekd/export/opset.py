@@ -2,15 +2,16 @@
 
 from collections.abc import Callable
 
+import numpy as np
 import onnx
 from onnx import ModelProto, NodeProto, helper
 
 from edgekd.core.errors import ExportError
 from edgekd.export import verify
-from edgekd.export.graph import Graph, replace_nodes
+from edgekd.export.graph import Graph, attribute, replace_nodes
 
 # Attributes that 14 and 18 brought; where they are 0, all is as before.
-_NOTHING_NEW = ("noop_with_empty_axes", "antialias", "training_mode", "allowzero")
+_NOTHING_NEW = ("noop_with_empty_axes", "antialias", "training_mode")
 
 
 def of(model: ModelProto) -> int:
@@ -76,10 +77,16 @@ def _lower(graph: Graph, node: NodeProto, opset: int) -> str | None:
         (rule for prefix, rule in _RULES.items() if node.op_type.startswith(prefix)), None
     )
     fault = adapter(graph, node) if adapter is not None else None
-    for index in reversed(range(len(node.attribute))):
-        if node.attribute[index].name in _NOTHING_NEW and not node.attribute[index].i:
-            del node.attribute[index]
+    for name in _NOTHING_NEW:
+        if not attribute(node, name, 0):
+            _drop(node, name)
     return fault
+
+
+def _drop(node: NodeProto, name: str) -> None:
+    for index in reversed(range(len(node.attribute))):
+        if node.attribute[index].name == name:
+            del node.attribute[index]
 
 
 def _axes_to_attribute(graph: Graph, node: NodeProto) -> str | None:
@@ -95,13 +102,21 @@ def _axes_to_attribute(graph: Graph, node: NodeProto) -> str | None:
 def _split_sizes(graph: Graph, node: NodeProto) -> str | None:
     """Drop ``num_outputs``: without sizes, older opsets cut into equal parts, as it says."""
     del graph
-    for index in reversed(range(len(node.attribute))):
-        if node.attribute[index].name == "num_outputs":
-            del node.attribute[index]
+    _drop(node, "num_outputs")
+    return None
+
+
+def _plain_reshape(graph: Graph, node: NodeProto) -> str | None:
+    """Drop ``allowzero`` where no size is zero: there it says nothing."""
+    sizes = graph.constant(node.input[1])
+    if attribute(node, "allowzero", 0) and (sizes is None or not np.all(sizes)):
+        return "its sizes are zero or computed, and older opsets copy a size for a zero"
+    _drop(node, "allowzero")
     return None
 
 
 _RULES: dict[str, Callable[[Graph, NodeProto], str | None]] = {
     "Reduce": _axes_to_attribute,
+    "Reshape": _plain_reshape,
     "Split": _split_sizes,
 }

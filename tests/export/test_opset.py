@@ -52,6 +52,28 @@ def test_attributes_that_change_nothing_are_dropped() -> None:
     assert graphs.run(model, images_nchw) == pytest.approx(before_nk)
 
 
+def reshaped(sizes: list[int]) -> onnx.ModelProto:
+    b = Builder(opset=18)
+    pooled = b.node("MaxPool", "images", kernel_shape=[4, 4], strides=[4, 4])
+    shape = b.constant("shape", np.array(sizes, np.int64))
+    flat = b.node("Reshape", pooled, shape, allowzero=1, name="flat")
+    return b.model(b.node("Gemm", flat, b.weight("w", 64, 5)))
+
+
+def test_reshape_without_sizes_of_zero_is_as_before() -> None:
+    model = reshaped([-1, 64])
+    images_nchw = graphs.images(model)
+    before_nk = graphs.run(model, images_nchw)
+    opset.lower(model, 13)
+    assert graphs.run(model, images_nchw) == pytest.approx(before_nk)
+
+
+def test_reshape_to_a_size_of_zero_is_refused_by_name() -> None:
+    fault = opset._rewrite(reshaped([0, 64]), 13)
+    assert fault is not None
+    assert fault.startswith("node 'flat/Reshape': its sizes are zero or computed")
+
+
 def test_older_form_that_computes_something_else_is_refused(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

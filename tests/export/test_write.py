@@ -96,7 +96,8 @@ def test_mixed_file_has_the_logits_of_the_int8_file(exports: dict[str, Path]) ->
 
 
 @pytest.mark.parametrize(
-    ("name", "opset", "typing"), [("jp5.1", 17, "weak"), ("jp6.2", 19, "strong")]
+    ("name", "opset", "typing"),
+    [("jp4.6", 13, "weak"), ("jp5.1", 17, "weak"), ("jp6.2", 19, "strong")],
 )
 def test_platform_settles_opset_and_ir_version(
     small: Model, tmp_path: Path, name: str, opset: int, typing: str
