@@ -59,8 +59,8 @@ class Luggage:
     def feed(self, errand: Mapping[str, Any], stdin: IO[bytes], ended: threading.Event) -> None:
         """Write errand and files, then signs of life until ``ended`` or nobody reads them."""
         text = json.dumps(errand).encode()
-        # BrokenPipeError: how the connection ended is said on stdout and by ssh's status.
-        with contextlib.suppress(BrokenPipeError), stdin:
+        # Whatever ends this early closes the connection; the board and ssh's status say the rest.
+        with contextlib.suppress(OSError), stdin:
             stdin.write(b"%010d" % len(text) + text)
             for path in self._sends.values():
                 with path.open("rb") as file:

@@ -16,8 +16,12 @@ from edgekd.agent import landing
 
 TEXT = Path(landing.__file__).read_text()
 AGENT = """
-import sys, time
+import os, sys, time
 print('{"schema_version": 1, "type": "machine", "machine": "m", "cores": 1}', flush=True)
+if sys.argv[1] == "dies":
+    sys.stdout.write('{"schema_ver')
+    sys.stdout.flush()
+    os.kill(os.getpid(), 9)
 time.sleep(float(sys.argv[1]))
 print('{"schema_version": 1, "type": "done"}')
 """
@@ -111,6 +115,31 @@ def test_a_landing_that_is_told_to_end_cleans_up(tmp_path: Path) -> None:
         landed.terminate()
         assert landed.wait(20) == 1
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_a_landing_lives_in_is_not_swept(tmp_path: Path) -> None:
+    with land() as landed:
+        assert landed.stdin is not None
+        assert landed.stdout is not None
+        landed.stdin.write(errand(tmp_path, arguments=["60"]))
+        landed.stdin.flush()
+        while b'"machine"' not in landed.stdout.readline():
+            pass
+        (folder,) = tmp_path.iterdir()
+        os.utime(folder, (0, 0))
+        landing.sweep(str(tmp_path))
+        assert (folder / "agent.pyz").exists()
+        landed.terminate()
+
+
+def test_half_a_line_of_a_killed_agent_is_no_line(tmp_path: Path) -> None:
+    with land() as landed:
+        assert landed.stdin is not None
+        landed.stdin.write(errand(tmp_path, arguments=["dies"]))
+        landed.stdin.flush()
+        said = lines(landed)
+    assert [line["type"] for line in said] == ["landed", "ready", "machine", "error"]
+    assert said[-1]["message"].startswith("the agent was ended by signal 9")
 
 
 def test_what_does_not_fit_is_refused_before_it_is_sent(

@@ -1,6 +1,8 @@
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from edgekd.core.errors import UsageError
 from edgekd.remote import inventory
@@ -150,3 +152,18 @@ def test_other_files_are_refused(tmp_path: Path, text: str) -> None:
 def test_an_inventory_that_is_named_must_be_there(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"gone\.toml' cannot be read: No such file"):
         inventory.find("line-3", tmp_path / "gone.toml")
+
+
+@pytest.fixture(scope="module")
+def scratch(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("inventory") / "fleet.toml"
+
+
+@given(st.text() | st.text('[]="\\n.host profile-port12', max_size=60))
+def test_any_text_is_an_inventory_or_a_mistake(scratch: Path, text: str) -> None:
+    scratch.write_bytes(text.encode("utf-8", "surrogatepass"))
+    try:
+        entries = inventory.read(scratch)
+    except UsageError:
+        return
+    assert all(entry.host for entry in entries.values())

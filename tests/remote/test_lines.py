@@ -46,11 +46,41 @@ def test_any_text_is_a_line_or_a_device_error(text: str) -> None:
         lines.parse(text)
 
 
+PIECE = {"schema_version": 1, "type": "piece", "name": "a", "data": "AAE=", "sha256": None}
+JETSON = {
+    "model": "m", "compatible": ["c"], "l4t": None, "tensorrt": None, "cuda": None,
+    "power_mode": None, "gpu": None, "temperatures_c": {"tj": 40.0},
+}  # fmt: skip
+PROBE = {
+    "schema_version": 1, "type": "probe", "machine": "m", "architecture": "a", "flags": [],
+    "cores": 1, "memory_mib": None, "os": "o", "python": "p", "numpy": None, "engines": {},
+    "jetson": JETSON,
+}  # fmt: skip
+
+
+def test_a_piece_is_read_as_bytes() -> None:
+    line = lines.parse(json.dumps(PIECE))
+    assert isinstance(line, lines.Piece)
+    assert line.data == b"\x00\x01"
+
+
 @settings(deadline=None)  # the first call builds the parser
-@given(st.dictionaries(st.sampled_from(sorted(BLOCK)), JSON))
-def test_any_change_of_a_line_is_a_line_or_a_device_error(change: dict[str, object]) -> None:
+@given(st.sampled_from([BLOCK, PIECE, PROBE]), st.data())
+def test_any_change_of_a_line_is_a_line_or_a_device_error(
+    line: dict[str, object], data: st.DataObject
+) -> None:
+    change = data.draw(st.dictionaries(st.sampled_from(sorted(line)), JSON))
     try:
-        line = lines.parse(json.dumps(BLOCK | change))
+        found = lines.parse(json.dumps(line | change))
     except DeviceError:
         return
-    assert line.type == "block"
+    assert found.type == line["type"]
+
+
+@given(st.dictionaries(st.sampled_from(sorted(JETSON)), JSON))
+def test_any_answer_of_a_jetson_is_one_or_a_device_error(change: dict[str, object]) -> None:
+    try:
+        found = lines.parse(json.dumps(PROBE | {"jetson": JETSON | change}))
+    except DeviceError:
+        return
+    assert isinstance(found, lines.Probe)

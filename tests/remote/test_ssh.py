@@ -382,7 +382,7 @@ def test_a_second_client_is_told_who_uses_the_board(server: sshd.Server, tmp_pat
         next(said)
         with pytest.raises(DeviceError, match=rf"in use by \w+@{socket.gethostname()} since "):
             listen(server.way(wait_s=0.0), "infer", to_infer(tmp_path))
-        (line,) = listen(server.way())  # asking what it is disturbs nobody
+        (line,) = listen(server.way(wait_s=0.0))  # asking what it is disturbs nobody
         assert isinstance(line, lines.Probe)
     assert gone(server)
 
