@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 COMMANDS = [
-    "init", "run", "prune", "quantize", "finetune", "export", "lint", "evaluate", "diff",
-    "sensitivity", "profile", "explain-int8", "landscape", "gate", "report", "list", "doctor",
-    "calibration",
+    "init", "run", "prune", "quantize", "finetune", "calibration", "export", "lint", "evaluate",
+    "diff", "sensitivity", "profile", "explain-int8", "landscape", "gate", "report", "list",
+    "doctor",
 ]  # fmt: skip
 HEAVY = ["torch", "torchvision", "onnx", "onnxruntime", "sklearn", "PIL", "scipy", "pydantic"]
 
