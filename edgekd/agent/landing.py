@@ -31,6 +31,7 @@ SILENT_S = 60.0  # without a sign of life the caller is taken for gone
 PIECE = 192 * 1024  # bytes of a file in one line
 PREFIX = "edgekd-landed-"
 _STALE_S = 3600.0
+_OLDEST = (3, 8)
 _DIGITS = 10  # of the errand's length
 _DONE = b'{"schema_version": 1, "type": "done"}'
 
@@ -102,6 +103,19 @@ def end(agent: Optional[subprocess.Popen[bytes]]) -> None:
         with contextlib.suppress(OSError):
             os.killpg(agent.pid, signal.SIGKILL)
         agent.wait()
+
+
+def check_python() -> None:
+    """Go on only with a Python that is new enough for the agent.
+
+    Raises:
+        RefusedError: it is too old.
+    """
+    if sys.version_info < _OLDEST:
+        raise RefusedError(
+            "its Python is %s, and the agent needs %d.%d: name another as 'python' in the "
+            "inventory" % (sys.version.split()[0], *_OLDEST)
+        )
 
 
 def receive(most: int) -> bytes:
@@ -273,6 +287,7 @@ def main() -> int:
         signal.signal(number, lambda *_: sys.exit(1))
     try:
         say("landed")
+        check_python()
         errand = receive_errand()
         sweep(errand["folder"])
         with tempfile.TemporaryDirectory(prefix=PREFIX, dir=errand["folder"]) as folder:

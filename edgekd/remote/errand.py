@@ -87,6 +87,11 @@ class Reach(Protocol):
     """A way to an agent: on this machine, or over SSH."""
 
     @property
+    def place(self) -> str:
+        """Return where it leads, for messages; empty: here."""
+        ...
+
+    @property
     def pauses_s(self) -> tuple[float, ...]:
         """Return the seconds before each further attempt; empty: one attempt."""
         ...

@@ -46,6 +46,7 @@ class Local:
     """
 
     command: Sequence[str] | None = None
+    place: str = ""
     pauses_s: tuple[float, ...] = ()
 
     def prepare(self, errand: Errand, folder: Path) -> Start:
@@ -155,16 +156,17 @@ class _Agent:
         """
         while not isinstance(line := self._next(), lines.Ready):
             if isinstance(line, lines.Error):
-                raise _raised(line)
+                raise self._raised(line)
             if isinstance(line, lines.Waiting):
-                log.warning("The board is in use by %s: waiting for it.", line.holder)
+                place = self._way.place
+                log.warning("%s is in use by %s: waiting for it.", place, line.holder)
             self._landed = True
 
     def said(self) -> Iterator[lines.Line]:
         """Yield what the agent says until it is done."""
         while not isinstance(line := self._next(), lines.Done):
             if isinstance(line, lines.Error):
-                raise _raised(line)
+                raise self._raised(line)
             if isinstance(line, lines.Piece) and self._start.receive is not None:
                 self._start.receive(line)
             else:
@@ -175,9 +177,8 @@ class _Agent:
             try:
                 text = self._texts.get(timeout=self._silence_s)
             except queue.Empty:
-                raise DeviceError(
-                    f"the agent has said nothing for {self._silence_s:.0f} s"
-                ) from None
+                message = f"the agent has said nothing for {self._silence_s:.0f} s"
+                raise self._failed(message) from None
             if text is None:
                 raise self._obituary()
             if self._landed or text.startswith("{"):
@@ -192,7 +193,14 @@ class _Agent:
             return fault
         how = f"was ended by signal {-status}" if status < 0 else f"ended with status {status}"
         last = said[-_TAIL:].strip()
-        return DeviceError(f"the agent {how} before it was done" + (f":\n{last}" if last else ""))
+        return self._failed(f"the agent {how} before it was done" + (f":\n{last}" if last else ""))
+
+    def _raised(self, line: lines.Error) -> EdgekdError:
+        return RecordError(line.message) if line.kind == "model" else self._failed(line.message)
+
+    def _failed(self, message: str) -> DeviceError:
+        place = self._way.place
+        return DeviceError(f"{place}: {message}" if place else message)
 
     def _pump(self) -> None:
         """Read in a thread of its own: a pipe cannot be waited for with a time limit."""
@@ -225,10 +233,6 @@ def _started(start: Start, stderr: IO[str]) -> subprocess.Popen[bytes]:
         )
     except OSError as error:
         raise DeviceError(f"the agent cannot be started: {error}") from error
-
-
-def _raised(line: lines.Error) -> EdgekdError:
-    return RecordError(line.message) if line.kind == "model" else DeviceError(line.message)
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

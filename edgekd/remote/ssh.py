@@ -21,6 +21,7 @@ from edgekd.remote.luggage import Luggage
 _LANDING = Path(__file__).parents[1] / "agent" / "landing.py"
 _FAILED = 255  # ssh's own status, not the board's
 _NO_PROGRAM = 127
+_TOO_OLD = r"SyntaxError|Unknown option: -I"  # what Python 3.6, and 2, says of the landing
 _OPTIONS = {
     "BatchMode": "yes",  # ask nothing
     "StrictHostKeyChecking": "yes",  # trust no key that is not known
@@ -101,6 +102,11 @@ class Ssh:
     wait_s: float = 600.0
     pauses_s: tuple[float, ...] = (1.0, 4.0)
 
+    @property
+    def place(self) -> str:
+        """Return the board's name and host."""
+        return f"'{self.name}' ({self.host})"
+
     def command(self) -> list[str]:
         """Return the argument list of ssh."""
         words = ["ssh", "-T"]
@@ -143,13 +149,13 @@ class Ssh:
 
     def fault(self, status: int, stderr: str, *, landed: bool) -> DeviceError | None:
         """Read ssh's status and last words."""
-        place = f"'{self.name}' ({self.host})"
+        place = self.place
         if landed:
             lost = status == _FAILED
             return LostError(f"{place}: {_CUT} before the agent was done") if lost else None
         if status == _FAILED:
             return _unreachable(place, stderr)
-        if status == _NO_PROGRAM or "SyntaxError" in stderr:
+        if status == _NO_PROGRAM or re.search(_TOO_OLD, stderr):
             return DeviceError(
                 f"{place} has no Python 3.8 or later called '{self.python}': name one as 'python' "
                 "in the inventory"

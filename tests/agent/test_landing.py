@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import platform
 import subprocess
 import sys
 import time
@@ -130,6 +131,16 @@ def test_a_folder_that_a_landing_lives_in_is_not_swept(tmp_path: Path) -> None:
         landing.sweep(str(tmp_path))
         assert (folder / "agent.pyz").exists()
         landed.terminate()
+
+
+def test_a_python_that_is_too_old_is_told(tmp_path: Path) -> None:
+    with land(TEXT.replace("_OLDEST = (3, 8)", "_OLDEST = (3, 99)")) as landed:
+        said = lines(landed)
+    assert [line["type"] for line in said] == ["landed", "error"]
+    assert (
+        f"its Python is {platform.python_version()}, and the agent needs 3.99"
+        in (said[-1]["message"])
+    )
 
 
 def test_half_a_line_of_a_killed_agent_is_no_line(tmp_path: Path) -> None:

@@ -121,6 +121,13 @@ def test_a_release_is_that_of_a_jetpack_or_unknown(l4t: str, jetpack: str | None
     assert devices.jetpack(l4t) == jetpack
 
 
+def test_the_page_about_boards_shows_what_the_doctor_says() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "boards.md").read_text()
+    for each in found("orin-nano-8gb", "orin-nano-jp6").values():
+        row = f"{each.name:<13}{each.state:<9}{each.summary}"
+        assert row.partition(":")[0].rstrip() in page  # mends take another line there
+
+
 def test_this_machine_can_be_visited() -> None:
     findings = {finding.name: finding for finding in checkup.visit("host-cpu")}
     assert findings["kind"].summary == "host-cpu"

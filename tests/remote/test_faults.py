@@ -55,8 +55,10 @@ def test_a_changed_key_is_no_unknown_key() -> None:
     assert "has changed" in str(WAY.fault(255, both, landed=False))
 
 
-def test_a_python_before_3_8_is_told() -> None:
-    said = "SyntaxError: future feature annotations is not defined"
+@pytest.mark.parametrize(
+    "said", ["SyntaxError: future feature annotations is not defined", "Unknown option: -I"]
+)
+def test_a_python_before_3_7_is_told(said: str) -> None:
     assert "no Python 3.8 or later called 'python3'" in str(WAY.fault(1, said, landed=False))
 
 

@@ -241,6 +241,10 @@ class Disturbed:
     happens: Callable[[], None]
 
     @property
+    def place(self) -> str:
+        return self.way.place
+
+    @property
     def pauses_s(self) -> tuple[float, ...]:
         return self.way.pauses_s
 
@@ -349,7 +353,10 @@ def test_an_agent_that_is_killed_is_told(server: sshd.Server, tmp_path: Path) ->
 
 
 def test_an_agent_that_hangs_is_ended_over_there(server: sshd.Server, tmp_path: Path) -> None:
-    with pytest.raises(DeviceError, match=r"took longer than 0\.5 s"):
+    with pytest.raises(
+        DeviceError,
+        match=r"^'bench' \(127\.0\.0\.1\): the agent was ended: it took longer than 0\.5 s",
+    ):
         listen(server.way(limit_s=0.5), "run", to_run(tmp_path))
     assert gone(server)
 
