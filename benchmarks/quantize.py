@@ -218,13 +218,17 @@ def prepare(folder: Path, model: Model, train: ImageSet) -> None:
 def quantise(folder: Path, row: Row, python: Path) -> str:
     """Make one file; return why it could not be made, or nothing."""
     place = folder / row.name
-    asked = {**asdict(row), "float_sha256": files.sha256_of(folder / FLOAT / "model.onnx")}
+    paths = [folder / FLOAT / "model.onnx", folder / "images.npy", place / "model.onnx"]
+    asked = {
+        **asdict(row),
+        "packages": list(PACKAGES.get(row.environment, ())),
+        "read": [files.sha256_of(path) for path in paths[:2]],
+    }
     done = place / "made.json"
     if done.exists() and json.loads(done.read_text())["asked"] == asked:
         return ""
     place.mkdir(exist_ok=True)
     script = HERE / "quantize_rivals" / f"with_{row.tool}.py"
-    paths = [folder / FLOAT / "model.onnx", folder / "images.npy", place / "model.onnx"]
     command: list[str | Path] = [python, script, *paths, json.dumps(row.setting)]
     told = subprocess.run(command, check=False, capture_output=True, text=True)
     if told.returncode:
