@@ -41,11 +41,7 @@ class RefusedError(Exception):
 
 
 class Watch(threading.Thread):
-    """End everything when the caller has gone or time is up.
-
-    Args:
-        folder: to be removed.
-    """
+    """End everything when the caller has gone or time is up."""
 
     def __init__(self, folder: str) -> None:
         super().__init__(daemon=True)
@@ -54,16 +50,19 @@ class Watch(threading.Thread):
         self.limit_s = 0.0
         self.end: Optional[float] = None  # on the monotonic clock; None: not started yet
 
+    def guard(self, agent: subprocess.Popen[bytes], limit_s: float) -> None:
+        """End ``agent`` with everything else, and everything after ``limit_s`` seconds."""
+        self.agent, self.limit_s = agent, limit_s
+        self.end = time.monotonic() + limit_s
+
     def run(self) -> None:
         """Wait for the end."""
         heard = time.monotonic()
         while True:
             ready = select.select([0], [], [], 0.5)[0]
             now = time.monotonic()
-            if ready and not os.read(0, 4096):
-                self._leave()
             heard = now if ready else heard
-            if now - heard > SILENT_S:
+            if (ready and not os.read(0, 4096)) or now - heard > SILENT_S:
                 self._leave()
             if self.end is not None and now > self.end:
                 with contextlib.suppress(OSError):
@@ -106,11 +105,7 @@ def end(agent: Optional[subprocess.Popen[bytes]]) -> None:
 
 
 def check_python() -> None:
-    """Go on only with a Python that is new enough for the agent.
-
-    Raises:
-        RefusedError: it is too old.
-    """
+    """Go on only with a Python that is new enough for the agent."""
     if sys.version_info < _OLDEST:
         raise RefusedError(
             "its Python is %s, and the agent needs %d.%d: name another as 'python' in the "
@@ -132,13 +127,16 @@ def receive(most: int) -> bytes:
 
 def receive_errand() -> Dict[str, Any]:
     """Read what is to be done."""
-    length = b""
-    while len(length) < _DIGITS:
-        length += receive(_DIGITS - len(length))
-    text = b""
-    while len(text) < int(length):
-        text += receive(int(length) - len(text))
-    return dict(json.loads(text))
+    length = receive_all(_DIGITS)
+    return dict(json.loads(receive_all(int(length))))
+
+
+def receive_all(count: int) -> bytes:
+    """Read ``count`` bytes."""
+    found = b""
+    while len(found) < count:
+        found += receive(count - len(found))
+    return found
 
 
 def take(files: List[Dict[str, Any]]) -> None:
@@ -226,29 +224,22 @@ def sweep(parent: str) -> None:
 
 
 def run(errand: Dict[str, Any], watch: Watch) -> int:
-    """Run the agent, pass on its lines, send the files that it wrote, and return its status.
-
-    Its "done" is held back until the files are sent.
-    """
+    """Run the agent, pass on its lines, send the files that it wrote, and return its status."""
     for name in errand["fetch"]:
         os.makedirs(os.path.dirname(name), exist_ok=True)
     command = [sys.executable, "agent.pyz"] + errand["arguments"]
-    path = os.pathsep.join(filter(None, [errand["path"], os.environ.get("PATH", "")]))
+    if errand["path"]:
+        os.environ["PATH"] = errand["path"] + os.pathsep + os.environ.get("PATH", os.defpath)
     agent = subprocess.Popen(
-        command,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        env=dict(os.environ, PATH=path),
-        start_new_session=True,
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, start_new_session=True
     )
-    watch.agent, watch.limit_s = agent, errand["limit_s"]
-    watch.end = time.monotonic() + errand["limit_s"]
+    watch.guard(agent, errand["limit_s"])
+    done = b""
     try:
         assert agent.stdout is not None
-        done = b""
         for line in agent.stdout:
             if line.strip() == _DONE:
-                done = _DONE
+                done = _DONE  # held back until the files are sent
             elif line.endswith(b"\n"):  # else it was ended in the middle of it
                 write(line[:-1])
         status = agent.wait()
@@ -266,11 +257,7 @@ def run(errand: Dict[str, Any], watch: Watch) -> int:
 
 
 def send(name: str) -> None:
-    """Send one file in pieces; the last has its SHA-256.
-
-    Raises:
-        RefusedError: the agent has not written it.
-    """
+    """Send one file in pieces; the last has its SHA-256."""
     if not os.path.isfile(name):
         raise RefusedError("the agent says that it is done, but has not written '%s'" % name)
     digest = hashlib.sha256()
@@ -301,10 +288,8 @@ def main() -> int:
                     stack.enter_context(alone(errand["client"], errand["wait_s"]))
                 say("ready")
                 return run(errand, watch)
-    except BrokenPipeError:  # the caller has gone
-        return 1
     except (OSError, ValueError, RefusedError) as error:
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError):  # the caller may have gone
             refuse(str(error))
         return 1
 

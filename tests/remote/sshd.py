@@ -70,7 +70,8 @@ class Server:
         found = []
         for path in Path("/proc").glob("[0-9]*/cmdline"):
             words = path.read_bytes() if path.exists() else b""
-            if words.startswith(b"sshd: ") and b"listener" not in words:
+            # From OpenSSH 9.8 on a session is a program of its own.
+            if words.startswith((b"sshd: ", b"sshd-session: ")) and b"listener" not in words:
                 found.append(int(path.parent.name))
         return found
 

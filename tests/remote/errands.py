@@ -1,0 +1,69 @@
+"""Errands that the tests of boards send, and what they leave."""
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from edgekd.remote import lines, session
+from edgekd.remote.errand import Fetched, Reach, Sent
+from tests import nets
+from tests.remote import sshd
+
+
+def listen(
+    way: Reach, verb: str = "probe", request: Mapping[str, object] | None = None
+) -> list[lines.Line]:
+    with session.talk(verb, request, reach=way, silence_s=60) as said:
+        return list(said)
+
+
+def script(folder: Path, text: str) -> str:
+    """Write a program that takes the place of the board's Python."""
+    file = folder / "python"
+    file.write_text(f"#!/bin/sh\n{text}\n")
+    file.chmod(0o755)
+    return str(file)
+
+
+def to_infer(folder: Path) -> dict[str, object]:
+    np.save(folder / "images.npy", np.arange(8, dtype=np.uint8).reshape(2, 2, 2, 1))
+    return {
+        "engine": "onnxruntime", "batch": 2, "threads": 1, "mean": [0.0], "std": [1 / 255],
+        "model": Sent(nets.linear(folder / "a.onnx", np.eye(4), (1, 2, 2))),
+        "images": Sent(folder / "images.npy"),
+        "logits": Fetched(folder / "logits.npy"),
+    }  # fmt: skip
+
+
+def to_run(folder: Path) -> dict[str, object]:
+    """Warm up for a minute: long enough to be disturbed."""
+    np.save(folder / "images.npy", np.ones((1, 1, 2, 2), np.float32))
+    model = nets.linear(folder / "a.onnx", np.eye(4), (1, 2, 2))
+    return {
+        "engine": "onnxruntime", "images": Sent(folder / "images.npy"), "threads": 1,
+        "blocks": 4, "runs": 5, "warm_up_s": [60.0, 60.0],
+        "subjects": [{"name": "a", "path": Sent(model)}],
+    }  # fmt: skip
+
+
+def agents(server: sshd.Server) -> list[int]:
+    """Return the processes of agents on the board, but for landings."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*"):
+        try:
+            place = str((path / "cwd").readlink())
+            words = (path / "cmdline").read_bytes().split(b"\0")
+        except OSError:
+            continue
+        if place.startswith(str(server.board)) and b"agent.pyz" in words:
+            found.append(int(path.name))
+    return found
+
+
+def gone(server: sshd.Server) -> bool:
+    end = time.monotonic() + 10
+    while agents(server) and time.monotonic() < end:
+        time.sleep(0.02)
+    return not agents(server) and server.emptied()

@@ -1,0 +1,244 @@
+"""Boards, and ways to them, that fail in the middle of an errand; over a real sshd."""
+
+import os
+import socket
+import sys
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import IO, Any, Self
+
+import numpy as np
+import pytest
+
+from edgekd.core.errors import DeviceError
+from edgekd.remote import lines, session, ssh
+from edgekd.remote.errand import Errand, LostError, Start
+from tests.remote import sshd
+from tests.remote.errands import agents, gone, listen, script, to_infer, to_run
+
+pytestmark = pytest.mark.skipif(not Path(sshd.PROGRAM).exists(), reason=sshd.MISSING)
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[sshd.Server]:
+    with sshd.serving(tmp_path_factory.mktemp("sshd"), sys.executable) as running:
+        yield running
+
+
+@dataclass(frozen=True)
+class Disturbed:
+    """A way on which something happens once so many bytes of the errand are sent."""
+
+    way: ssh.Ssh
+    after: int
+    happens: Callable[[], None]
+
+    @property
+    def place(self) -> str:
+        return self.way.place
+
+    @property
+    def pauses_s(self) -> tuple[float, ...]:
+        return self.way.pauses_s
+
+    def prepare(self, trip: Errand, folder: Path) -> Start:
+        start = self.way.prepare(trip, folder)
+        feed = start.feed
+        assert feed is not None
+        return replace(start, feed=lambda stdin, ended: feed(_Pipe(stdin, self), ended))  # type: ignore[arg-type]
+
+    def fault(self, status: int, stderr: str, *, landed: bool) -> DeviceError | None:
+        return self.way.fault(status, stderr, landed=landed)
+
+
+class _Pipe:
+    def __init__(self, pipe: IO[bytes], way: Disturbed) -> None:
+        self._pipe, self._way, self._sent = pipe, way, 0
+
+    def write(self, data: bytes) -> int:
+        before, self._sent = self._sent, self._sent + len(data)
+        written = self._pipe.write(data)
+        self._pipe.flush()
+        if before < self._way.after <= self._sent:
+            self._way.happens()
+        return written
+
+    def flush(self) -> None:
+        self._pipe.flush()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with self._pipe:
+            pass
+
+
+@pytest.fixture
+def large(tmp_path: Path) -> dict[str, object]:
+    """An errand of 8 MiB."""
+    request = to_infer(tmp_path)
+    images = np.zeros((1 << 21, 2, 2, 1), np.uint8)
+    np.save(tmp_path / "images.npy", images)
+    return request | {"batch": 1 << 20}
+
+
+def test_a_connection_that_is_cut_during_the_upload_is_told(
+    server: sshd.Server, large: dict[str, object]
+) -> None:
+    way = Disturbed(server.way(), 4 << 20, server.cut)
+    with pytest.raises(LostError, match="the connection was cut before"):
+        listen(way, "infer", large)
+    assert gone(server)
+
+
+def test_a_connection_that_is_cut_during_the_upload_is_made_anew(
+    server: sshd.Server, large: dict[str, object], tmp_path: Path
+) -> None:
+    cuts = [server.cut]
+
+    def cut_once() -> None:
+        if cuts:
+            cuts.pop()()
+
+    way = Disturbed(server.way(pauses_s=(0.1,)), 4 << 20, cut_once)
+    listen(way, "infer", large)
+    assert np.load(tmp_path / "logits.npy").shape == (1 << 21, 4)
+    assert gone(server)
+
+
+def disturbed_run(way: ssh.Ssh, folder: Path, happens: Callable[[], None]) -> list[str]:
+    """Let something happen once the model is open, and return the types of the lines."""
+    seen = []
+    with session.talk("run", to_run(folder), reach=way) as said:
+        for line in said:
+            seen.append(line.type)
+            if line.type == "opened":
+                happens()
+    return seen
+
+
+def test_a_connection_that_is_cut_during_a_run_is_told_and_not_tried_again(
+    server: sshd.Server, tmp_path: Path
+) -> None:
+    cuts = []
+
+    def cut() -> None:
+        cuts.append(server.cut())
+
+    with pytest.raises(LostError, match="the connection was cut before the agent was done"):
+        disturbed_run(server.way(pauses_s=(0.1,)), tmp_path, cut)
+    assert len(cuts) == 1
+    assert gone(server)
+
+
+def test_a_full_disk_is_told(server: sshd.Server, large: dict[str, object], tmp_path: Path) -> None:
+    limited = script(tmp_path, f'ulimit -f 1000\nexec {sys.executable} "$@"')  # kB
+    with pytest.raises(DeviceError, match="File too large"):
+        listen(server.way(python=limited), "infer", large)
+    assert gone(server)
+
+
+def test_an_agent_that_is_killed_is_told(server: sshd.Server, tmp_path: Path) -> None:
+    with pytest.raises(DeviceError, match=r"ended by signal 9 .*enough memory"):
+        disturbed_run(server.way(), tmp_path, lambda: os.kill(min(agents(server)), 9))
+    assert gone(server)
+
+
+def test_an_agent_that_hangs_is_ended_over_there(server: sshd.Server, tmp_path: Path) -> None:
+    with pytest.raises(
+        DeviceError,
+        match=r"^'bench' \(127\.0\.0\.1\): the agent was ended: it took longer than 0\.5 s",
+    ):
+        listen(server.way(limit_s=0.5), "run", to_run(tmp_path))
+    assert gone(server)
+
+
+def test_a_greeting_of_the_login_shell_is_passed_over(server: sshd.Server, tmp_path: Path) -> None:
+    python = script(tmp_path, f'echo "Welcome to the lab!"\nexec {sys.executable} "$@"')
+    (line,) = listen(server.way(python=python))
+    assert isinstance(line, lines.Probe)
+
+
+LANDED = """echo '{"schema_version": 1, "type": "landed"}'"""
+
+
+def test_garbage_among_the_lines_is_shown(server: sshd.Server, tmp_path: Path) -> None:
+    python = script(tmp_path, f"{LANDED}\necho Segmentation fault")
+    with pytest.raises(DeviceError, match="wrote 'Segmentation fault'"):
+        listen(server.way(python=python))
+
+
+def test_half_a_line_is_the_end_of_the_agent_and_no_line(
+    server: sshd.Server, tmp_path: Path
+) -> None:
+    python = script(tmp_path, LANDED + """\nprintf '{"schema_ver'\nexit 3""")
+    with pytest.raises(DeviceError, match="ended with status 3 before it was done"):
+        listen(server.way(python=python))
+
+
+def test_a_second_client_is_told_who_uses_the_board(server: sshd.Server, tmp_path: Path) -> None:
+    with session.talk("run", to_run(tmp_path), reach=server.way()) as said:
+        next(said)
+        with pytest.raises(DeviceError, match=rf"in use by \w+@{socket.gethostname()} since "):
+            listen(server.way(wait_s=0.0), "infer", to_infer(tmp_path))
+        (line,) = listen(server.way(wait_s=0.0))  # asking what it is disturbs nobody
+        assert isinstance(line, lines.Probe)
+    assert gone(server)
+
+
+def test_a_second_client_waits_until_the_board_is_free(
+    server: sshd.Server, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    first, second = tmp_path / "first", tmp_path / "second"
+    first.mkdir()
+    second.mkdir()
+    with ThreadPoolExecutor(1) as pool:
+        with session.talk("run", to_run(first), reach=server.way()) as said:
+            next(said)
+            waiting = pool.submit(listen, server.way(), "infer", to_infer(second))
+            end = time.monotonic() + 20
+            while "waiting for it" not in caplog.text and time.monotonic() < end:
+                time.sleep(0.02)
+            assert not waiting.done()
+        assert [line.type for line in waiting.result(30)] == ["opened", "progress"]
+    assert gone(server)
+
+
+def test_what_a_killed_landing_has_left_is_swept_by_a_later_one(
+    server: sshd.Server, tmp_path: Path
+) -> None:
+    old, young, foreign = (server.board / "0" / name for name in (
+        "edgekd-landed-old", "edgekd-landed-young", "edgekd-other",
+    ))  # fmt: skip
+    for folder in (old, young, foreign):
+        folder.mkdir()
+    for folder in (old, foreign):
+        os.utime(folder, (0, 0))
+    listen(server.way())
+    assert [folder.exists() for folder in (old, young, foreign)] == [False, True, True]
+    young.rmdir()
+
+
+@pytest.mark.slow
+def test_twenty_boards_answer_at_once(tmp_path: Path) -> None:
+    def visit(number: int) -> Any:
+        folder = tmp_path / f"errand-{number}"
+        folder.mkdir()
+        listen(fleets[number % 2].way(number=number // 2), "infer", to_infer(folder))
+        return np.load(folder / "logits.npy").tolist()
+
+    with ExitStack() as stack:
+        fleets = []
+        for name in ("left", "right"):  # an sshd listens at 16 ports at most
+            (tmp_path / name).mkdir()
+            fleet = sshd.serving(tmp_path / name, sys.executable, boards=10)
+            fleets.append(stack.enter_context(fleet))
+        with ThreadPoolExecutor(20) as pool:
+            found = list(pool.map(visit, range(20)))
+        assert found == [np.arange(8.0).reshape(2, 4).tolist()] * 20
+        assert all(fleet.emptied() for fleet in fleets)
