@@ -17,10 +17,13 @@ from edgekd.data import sources
 from edgekd.data.images import ImageSet
 from edgekd.evaluate import accuracy
 from edgekd.export import metadata
+from edgekd.export.formats import tensorrt
 from edgekd.profile import local
 from edgekd.profile.local import Subject
+from edgekd.remote import inventory
 
 HERE = "host-cpu"
+_FILES = {"onnxruntime": (".onnx",), "tensorrt": (".plan", ".engine")}  # what an engine takes
 
 
 @dataclass(frozen=True)
@@ -45,10 +48,11 @@ def evaluate(
     options: Options,
     progress: Progress,
 ) -> records.Accuracy:
-    """Classify the images of one split with an ``.onnx`` file, a checkpoint or a model spec.
+    """Classify the images of one split with an ``.onnx`` file, an engine, or a checkpoint.
 
     Args:
-        model: its path or name.
+        model: its path, or a model spec. Beside a ``.plan`` lies the ONNX file that it was built
+            from, which says how images are prepared.
         source: of the images.
         split: which of them.
         out: the record to write (.json), its predictions beside it; None: nothing is kept.
@@ -57,7 +61,8 @@ def evaluate(
     """
     if out is not None and out.suffix != ".json":
         raise UsageError(f"a record's name must end in .json, but --out is '{out}'")
-    find = _infer if model.endswith(".onnx") else _predict
+    is_file = Path(model).suffix in {suffix for known in _FILES.values() for suffix in known}
+    find = _infer if is_file else _predict
     sha256, images, logits_nk = find(model, source, split, options, progress)
     with tempfile.TemporaryDirectory() as scratch:
         path = out or Path(scratch) / "accuracy.json"
@@ -106,7 +111,8 @@ def _infer(
     path = Path(model)
     if not path.is_file():
         raise UsageError(f"there is no file '{path}'")
-    interface = metadata.read(path)
+    _must_run(path, options)
+    interface = metadata.read(path if path.suffix == ".onnx" else tensorrt.origin(path))
     normalisation = interface.normalisation
     if (options.mean is None) != (options.std is None):
         raise UsageError("--mean and --std go together")
@@ -121,6 +127,22 @@ def _infer(
         path, images, normalisation, device=options.device, fleet=options.fleet, progress=progress
     )
     return files.sha256_of(path), images, logits_nk
+
+
+def _must_run(path: Path, options: Options) -> None:
+    """Refuse a file that is not for the device's engine."""
+    place = inventory.usable(options.device, options.fleet)
+    engine = place.device.engine
+    if path.suffix in _FILES[engine]:
+        return
+    if engine == "tensorrt":
+        way = f"`edgekd export --device {options.device}` builds one"
+    else:
+        way = "name the board that built it with --device"
+    raise UsageError(
+        f"'{path}' is nothing for '{options.device}', where {engine} runs "
+        f"{_FILES[engine][0]} files: {way}"
+    )
 
 
 def _size(source: str, interface: metadata.Metadata) -> int | None:

@@ -32,7 +32,7 @@ class Split(StrEnum):
 
 
 def command(
-    model: Annotated[str, typer.Argument(help="Checkpoint folder, model spec or .onnx file.")],
+    model: Annotated[str, typer.Argument(help="Checkpoint folder, model spec, .onnx or .plan.")],
     data: Source,
     out: Annotated[
         Path | None, typer.Option(help="Record to write (.json); predictions lie beside it.")
@@ -49,7 +49,10 @@ def command(
 ) -> None:
     """Classify the images of one split, image by image.
 
-    Example: edgekd evaluate runs/digits/1/artifacts/onnx-int8/model.onnx --data digits
+    A .plan runs on the board that built it, or one like it.
+
+    Examples: edgekd evaluate runs/digits/1/artifacts/onnx-int8/model.onnx --data digits |
+    edgekd evaluate jetson/model.plan --data folder:flowers --device line-3 --out accuracy.json
     """
     from edgekd.pipeline import measure
 

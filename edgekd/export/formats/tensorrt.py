@@ -144,6 +144,22 @@ def verify(plan: Path, model: Path | None = None) -> Engine:
     return record
 
 
+def origin(plan: Path) -> Path:
+    """Return the ONNX file that a plan was built from, which lies beside it.
+
+    Raises:
+        RecordError: the plan is not what its record says, or the file is not there.
+    """
+    record = verify(plan)
+    for path in sorted(plan.parent.glob("*.onnx")):
+        if files.sha256_of(path) == record.onnx_sha256:
+            return path
+    raise RecordError(
+        f"beside '{plan}' lies no ONNX file with SHA-256 {record.onnx_sha256[:12]}..., which it "
+        "was built from, and which says how images are prepared: keep the two together"
+    )
+
+
 def precision_of(model: Path) -> Literal["fp32", "fp16", "int8"]:
     """Return what an ONNX file asks for: INT8 by Q/DQ, FP16 by its weights, else FP32.
 

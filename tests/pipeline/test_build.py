@@ -1,0 +1,86 @@
+"""Engines from the file to the accuracy, on stand-ins: what they compute is ONNX Runtime's."""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edgekd.core.errors import RecordError, UsageError
+from edgekd.core.progress import Silent
+from edgekd.evaluate import accuracy
+from edgekd.export.formats import tensorrt
+from edgekd.pipeline import measure
+from edgekd.remote import inventory
+from tests import nets
+from tests.pipeline import board
+from tests.remote import sshd
+from tests.standins.standin import VERSIONS
+
+PLAIN = {"mean": (0.5,), "std": (0.25,)}
+
+
+@pytest.fixture(params=VERSIONS)
+def gpu(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A device with each version of TensorRT."""
+    return board.here(tmp_path, monkeypatch, request.param)
+
+
+@pytest.fixture
+def newest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A device with the newest TensorRT."""
+    return board.here(tmp_path, monkeypatch, VERSIONS[-1])
+
+
+def digits_net(folder: Path) -> Path:
+    """Write a network for the digits, as linear as can be."""
+    weights_kf = np.random.default_rng(0).standard_normal((10, 64))
+    return nets.linear(folder / "model.onnx", weights_kf, (1, 8, 8), 1)
+
+
+def built(device: str, folder: Path, fleet: Path | None = None) -> tuple[Path, Path]:
+    model, plan = digits_net(folder), folder / "model.plan"
+    tensorrt.build(model, plan, reach=inventory.usable(device, fleet).reach)
+    return model, plan
+
+
+def evaluate(model: Path, out: Path | None, device: str, fleet: Path | None = None) -> int:
+    options = measure.Options(**PLAIN, device=device, fleet=fleet)  # type: ignore[arg-type]
+    return measure.evaluate(
+        str(model), "digits", "test", out, options=options, progress=Silent()
+    ).correct
+
+
+def test_an_engine_is_evaluated_image_by_image(gpu: str, tmp_path: Path) -> None:
+    model, plan = built(gpu, tmp_path)
+    first, second = tmp_path / "onnx.json", tmp_path / "engine.json"
+    assert evaluate(model, first, "host-cpu") == evaluate(plan, second, gpu)
+    _, file_n, engine_n = accuracy.paired(first, second)
+    np.testing.assert_array_equal(file_n, engine_n)
+
+
+@pytest.mark.skipif(not Path(sshd.PROGRAM).exists(), reason=sshd.MISSING)
+def test_an_engine_is_built_and_evaluated_over_ssh(tmp_path: Path) -> None:
+    (tmp_path / "sshd").mkdir()
+    with sshd.serving(tmp_path / "sshd", sys.executable) as server:
+        fleet = board.away(tmp_path, server, "10.3.0")
+        model, plan = built("bench", tmp_path, fleet)
+        assert tensorrt.verify(plan, model).tensorrt == "10.3.0"
+        assert evaluate(plan, None, "bench", fleet) == evaluate(model, None, "host-cpu")
+        assert server.emptied()
+
+
+def test_an_engine_without_its_onnx_file_is_refused(newest: str, tmp_path: Path) -> None:
+    model, plan = built(newest, tmp_path)
+    model.unlink()
+    with pytest.raises(RecordError, match=r"beside .* lies no ONNX file"):
+        evaluate(plan, None, newest)
+
+
+def test_a_file_for_another_engine_is_refused(newest: str, tmp_path: Path) -> None:
+    model, plan = digits_net(tmp_path), tmp_path / "model.plan"
+    plan.touch()
+    with pytest.raises(UsageError, match=r"tensorrt runs \.plan files: `edgekd export --device"):
+        evaluate(model, None, newest)
+    with pytest.raises(UsageError, match=r"onnxruntime runs \.onnx files: name the board"):
+        evaluate(plan, None, "host-cpu")
