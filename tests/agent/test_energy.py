@@ -1,0 +1,104 @@
+"""What is sampled beside models that run; see tests/profile/test_energy.py for the whole way."""
+
+import threading
+import time
+from typing import Any
+
+import pytest
+
+from edgekd.agent import energy, sensors
+from edgekd.agent.sensors import SensorError
+
+
+class Sensor:
+    """A source that gives these readings, then falls silent or ends."""
+
+    name, unit = "test", "mW"
+
+    def __init__(self, *readings: dict[str, float], ends: bool = False) -> None:
+        self._readings = list(readings)
+        self._ends = ends
+        self._closed = threading.Event()
+
+    def read(self) -> dict[str, float] | None:
+        if self._readings:
+            return self._readings.pop(0)
+        if not self._ends:
+            self._closed.wait()
+        return None
+
+    def close(self) -> None:
+        self._closed.set()
+
+
+def sampled(monkeypatch: pytest.MonkeyPatch, sensor: Sensor) -> energy.Sampler:
+    monkeypatch.setattr(energy, "_PATIENCE_S", 0.05)
+    sampler = energy.Sampler(sensor, 10)
+    try:
+        sampler.wait()
+        while sensor._readings:
+            time.sleep(0.001)
+        sampler._silence_s = 0.0
+        sampler.check()
+    finally:
+        sampler.close()
+    return sampler
+
+
+def test_a_sensor_that_falls_silent_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(SensorError, match="test fell silent for"):
+        sampled(monkeypatch, Sensor({"a": 1.0}))
+
+
+def test_a_sensor_that_ends_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(SensorError, match="test ended after 0 readings"):
+        sampled(monkeypatch, Sensor(ends=True))
+
+
+@pytest.mark.parametrize("readings", [[], [{}, {}]], ids=["hangs", "lines without a rail"])
+def test_a_sensor_that_never_tells_a_power_is_noticed(
+    monkeypatch: pytest.MonkeyPatch, readings: list[dict[str, float]]
+) -> None:
+    with pytest.raises(SensorError, match="test told no power for"):
+        sampled(monkeypatch, Sensor(*readings))
+
+
+def test_a_reading_of_other_rails_than_the_first_is_left_out() -> None:
+    whole = {"b": 2.0, "a": 1.0}
+    sampler = energy.Sampler(Sensor(whole, {"a": 9.0}, {}, whole, ends=True), 10)
+    sampler.close()
+    assert sampler.rails == ("a", "b")
+    assert sampler.values == [[1.0, 2.0], [1.0, 2.0]]
+    assert sampler.times_ns == sorted(sampler.times_ns)
+
+
+def test_a_stretch_counts_the_runs_behind_its_settling(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [0]
+    monkeypatch.setattr(time, "monotonic_ns", lambda: now[0])
+
+    def run() -> None:
+        now[0] += 300_000_000
+
+    # 0.3, 0.6 s settle; then 0.6 ... 1.8 s are the first 1 s or more that end with a run
+    found = energy.stretch(run, 0.5, 1.0)
+    assert found == {"runs": 4, "start_ns": 600_000_000, "end_ns": 1_800_000_000}
+
+
+def test_a_run_that_is_longer_than_the_stretch_is_counted_once() -> None:
+    found = energy.stretch(lambda: time.sleep(0.002), 0.0, 0.0)
+    assert found["runs"] == 1
+    assert found["end_ns"] - found["start_ns"] >= 2_000_000
+
+
+def test_no_sensor_is_said_with_its_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[dict[str, Any]] = []
+
+    def none(interval_ms: int) -> None:
+        raise SensorError(f"nothing at {interval_ms} ms")
+
+    monkeypatch.setattr(sensors, "open_source", none)
+    monkeypatch.setattr(
+        energy, "emit", lambda kind, **fields: said.append({"type": kind, **fields})
+    )
+    energy.measure([], [], {"interval_ms": 7})
+    assert said == [{"type": "power", "source": None, "reason": "nothing at 7 ms"}]
