@@ -5,7 +5,7 @@
     artifacts/SUBJECT/  artifact.json  model.onnx
     accuracy/           SUBJECT.json  SUBJECT.npz
     profile/            measurement.json  samples.npz
-    ladder.json  verdict.json  report.html  log.txt
+    ladder.json  examples.json  verdict.json  report.html  log.txt
 
 Checkpoints are called "teacher", "pruned" (before its BN statistics are taken anew),
 "recalibrated", then like the stages. The teacher's artifact is "teacher-onnx-fp32"; the student's
@@ -17,8 +17,9 @@ The same student taught by the labels alone is "control"; on the way there, "con
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgekd.core import records
+from edgekd.core import examples, records
 from edgekd.core.errors import RecordError
+from edgekd.core.examples import Examples
 
 REFERENCE = "teacher-onnx-fp32"  # what latency and size are compared with
 CONTROL = "control"  # what distilling is compared with
@@ -36,6 +37,7 @@ class Run:
     measurement: records.Measurement | None
     ladder: records.Ladder | None
     verdict: records.Verdict | None
+    examples: Examples | None = None
 
 
 def checkpoint(run: Path, name: str) -> Path:
@@ -84,6 +86,7 @@ def read(run: Path) -> Run:
         measurement=_optional(measurement(run) / "measurement.json", records.Measurement),
         ladder=_optional(run / "ladder.json", records.Ladder),
         verdict=_optional(run / "verdict.json", records.Verdict),
+        examples=_optional(run / examples.FILE, Examples),
     )
 
 

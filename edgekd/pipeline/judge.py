@@ -6,11 +6,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgekd.core import provenance, records, run_folder, statistics
+from edgekd.core.examples import FILE
 from edgekd.core.run_folder import REFERENCE, Run
 from edgekd.data import augment
 from edgekd.evaluate import accuracy, ladder
 from edgekd.gate import rules
 from edgekd.models import checkpoint, score
+from edgekd.pipeline import examples
 from edgekd.pipeline.job import Job
 from edgekd.profile import local
 from edgekd.report import html
@@ -77,10 +79,18 @@ def conclude(job: Job) -> None:
         doubts = flattery(run.checkpoints["teacher"], run.accuracies["teacher"], job)
         climbed = climbed.model_copy(update={"doubts": doubts, "control": ladder.control(run)})
         records.write(climbed, job.folder / "ladder.json")
+        keep_examples(job)
         verdict = rules.judge(job.recipe.gate, run_folder.read(job.folder))
         records.write(verdict, job.folder / "verdict.json")
         html.write(run_folder.read(job.folder), job.folder / "report.html")
     job.workers.wait()
+
+
+def keep_examples(job: Job) -> None:
+    """Keep a few small test images for the report, unless there is no student to compare."""
+    chosen = examples.choose(run_folder.read(job.folder), job.splits.test)
+    if chosen is not None:
+        records.write(chosen, job.folder / FILE)
 
 
 def flattery(teacher: records.Checkpoint, test: records.Accuracy, job: Job) -> tuple[str, ...]:

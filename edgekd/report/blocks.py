@@ -59,6 +59,27 @@ class Panels:
 
 
 @dataclass(frozen=True)
+class Picture:
+    """An image with its label, and what one model takes it for."""
+
+    png: str  # base64
+    alt: str
+    label: str
+    taken_for: str
+    whose: str  # who takes it for that
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """Pictures side by side."""
+
+    title: str
+    caption: str
+    pictures: tuple[Picture, ...]
+    kind: ClassVar[str] = "gallery"
+
+
+@dataclass(frozen=True)
 class Note:
     """A sentence."""
 
@@ -92,7 +113,7 @@ class Folded:
     kind: ClassVar[str] = "folded"
 
 
-Block = Table | Figure | Panels | Note | Heading | Code | Folded
+Block = Table | Figure | Panels | Gallery | Note | Heading | Code | Folded
 
 
 @dataclass(frozen=True)

@@ -91,6 +91,16 @@ def evaluation(run: Run) -> Accuracy | None:
     return next(iter(run.accuracies.values()), None)
 
 
+def pair(run: Run) -> tuple[str, str] | None:
+    """Return the names of teacher and final student, if both were evaluated."""
+    rungs = [rung.name for rung in run.ladder.rungs] if run.ladder else list(run.accuracies)
+    found = [
+        name for name in rungs if name in run.accuracies and name not in {"teacher", REFERENCE}
+    ]
+    teacher = "teacher" if "teacher" in run.accuracies else REFERENCE
+    return (teacher, found[-1]) if found and teacher in run.accuracies else None
+
+
 def verdict_line(run: Run) -> str:
     """Return the verdict in one line."""
     if run.verdict is None:

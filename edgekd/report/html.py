@@ -55,9 +55,9 @@ def html(run: Run) -> str:
         latency.tradeoff(run),
         latency.section(run),
         size.section(run),
+        classes.section(run),
         training.section(run),
         control.section(run),
-        classes.section(run),
         provenance.section(run),
     ]
     title = provenance.description(run) or f"Run {run.folder.name}"

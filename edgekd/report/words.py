@@ -11,9 +11,14 @@ STATE_WORDS: dict[State, str] = {
 }
 RULE_WORDS = {
     "top1_drop_pp": "top-1 drop",
+    "top5_drop_pp": "top-5 drop",
+    "worst_class_drop_pp": "worst class's drop",
+    "agreement_percent": "agreement with the teacher",
     "latency_ratio": "latency ratio",
     "size_ratio": "size ratio",
+    "parity_sd": "largest error of a logit",
 }
+_UNITS = {"ratio": "x"}
 _SIGNIFICANT = 3
 _MOST_DIGITS = 4
 _KIB, _MIB = 2**10, 2**20
@@ -113,6 +118,17 @@ def duration(seconds: float) -> str:
     if seconds >= _MINUTE_S:
         return f"{int(seconds // _MINUTE_S)} min {int(seconds % _MINUTE_S):02d} s"
     return f"{seconds:.1f} s"
+
+
+def rule(name: str) -> str:
+    """Return what people call a rule of the gate: "latency p99" of "latency_p99_ms"."""
+    plain = name.removesuffix("_ms").removesuffix("_mib").removesuffix("_per_s")
+    return RULE_WORDS.get(name, plain.replace("_", " "))
+
+
+def unit(name: str) -> str:
+    """Return what stands after a number of this unit: "x" of a ratio, " ms" of milliseconds."""
+    return _UNITS.get(name, f" {name}")
 
 
 def count(number: int, thing: str) -> str:

@@ -1,5 +1,6 @@
 """``edgekd report``: show a run."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -15,6 +16,9 @@ def command(
     out: Annotated[
         Path | None, typer.Option(help="HTML file to write. [default: report.html in the run]")
     ] = None,
+    no_images: Annotated[
+        bool, typer.Option("--no-images", help="Show no test images: for those who may not.")
+    ] = False,
 ) -> None:
     """Show a run, and write it as one HTML file.
 
@@ -24,6 +28,8 @@ def command(
     from edgekd.report import html
 
     found = run_folder.read(run)
+    if no_images:
+        found = replace(found, examples=None)
     path = out or run / "report.html"
     html.write(found, path)
     console.show(found)

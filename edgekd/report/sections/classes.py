@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 
 from edgekd.core import predictions, run_folder
 from edgekd.core.errors import RecordError
-from edgekd.core.run_folder import REFERENCE, Run
-from edgekd.report import blocks, charts, looks, matrix, words
+from edgekd.core.run_folder import Run
+from edgekd.report import blocks, charts, facts, looks, matrix, words
 from edgekd.report.blocks import Block, Cell, Column, Figure, Folded, Note, Section, Table
+from edgekd.report.sections import examples
 from edgekd.report.svg import Chart
 
 _TITLE = "Classes"
@@ -54,7 +55,7 @@ class Comparison:
 
 def section(run: Run) -> Section:
     """Return the section about classes, or the sentence why there is none."""
-    names = _pair(run)
+    names = facts.pair(run)
     if names is None:
         note = Note("Teacher and student were not both evaluated image by image yet.", "quiet")
         return Section("classes", _TITLE, (note,))
@@ -96,16 +97,6 @@ def compare(run: Run, teacher: str, student: str) -> Comparison:
         lost=lost,
         gained=gained,
     )
-
-
-def _pair(run: Run) -> tuple[str, str] | None:
-    """Return the names of teacher and final student, if both were evaluated."""
-    rungs = [rung.name for rung in run.ladder.rungs] if run.ladder else list(run.accuracies)
-    students = [
-        name for name in rungs if name in run.accuracies and name not in {"teacher", REFERENCE}
-    ]
-    teacher = "teacher" if "teacher" in run.accuracies else REFERENCE
-    return (teacher, students[-1]) if students and teacher in run.accuracies else None
 
 
 def _class_names(run: Run, *arrays_n: NDArray[np.integer]) -> tuple[str, ...]:
@@ -150,7 +141,9 @@ def _blocks(run: Run, found: Comparison) -> list[Block]:
     if len(found.names) <= _MOST_CELLS and change_kk.any():
         result.append(_confusion_figure(found, change_kk))
     confusions = _confusions(found, change_kk)
-    return [*result, confusions] if confusions.rows else result
+    if confusions.rows:
+        result.append(confusions)
+    return [*result, *examples.blocks(run, found.student, found.names, found.lost, found.gained)]
 
 
 def _row(name: str, images: int, before: float, after: float) -> tuple[Cell, ...]:

@@ -17,11 +17,9 @@ _COLUMNS = (
     Column("Limit", numeric=True),
     Column("State"),
 )
-_UNITS = {"pp": " pp", "ratio": "x"}
-_AXES = {
-    "pp": "top-1 drop (pp); limits dashed",
-    "ratio": "student / teacher (ratio); limits dashed",
-}
+_TITLES = {"pp": "Drops of accuracy", "ratio": "Ratios to the teacher or the baseline"}
+_SLUGS = {"%": "percent"}  # for anchors
+_FROM_ZERO = {"ratio", "ms", "MiB", "per s", "sd", "findings"}  # what is never below
 
 
 def section(run: Run) -> Section:
@@ -31,7 +29,7 @@ def section(run: Run) -> Section:
         return Section("rules", "Rules", (note,))
     findings = facts.sort_findings(run.verdict.findings)
     found: list[Block] = [_table(findings)]
-    for unit in ("pp", "ratio"):
+    for unit in dict.fromkeys(finding.unit for finding in findings):
         chosen = [finding for finding in findings if finding.unit == unit and finding.measured]
         if chosen:
             found.append(_figure(run, unit, chosen))
@@ -40,13 +38,13 @@ def section(run: Run) -> Section:
 
 def _table(findings: Sequence[Finding]) -> Table:
     rows = tuple(_row(finding) for finding in findings)
-    caption = "Each rule passes only if the whole interval lies below its limit."
+    caption = "Each rule passes only if the whole interval lies on the right side of its limit."
     return Table(caption, _COLUMNS, rows)
 
 
 def _row(finding: Finding) -> tuple[Cell, ...]:
-    unit, measured = _UNITS[finding.unit], finding.measured
-    name = _rule(finding)
+    unit, measured = words.unit(finding.unit), finding.measured
+    name = words.rule(finding.rule)
     name += " (informative)" if finding.informative else ""
     state = Cell(words.STATE_WORDS[finding.state].capitalize(), tone=finding.state)
     limit = blocks.number(f"{finding.limit:g}{unit}", finding.limit)
@@ -65,16 +63,12 @@ def _row(finding: Finding) -> tuple[Cell, ...]:
     )
 
 
-def _rule(finding: Finding) -> str:
-    return words.RULE_WORDS.get(finding.rule, finding.rule)
-
-
 def _figure(run: Run, unit: str, findings: Sequence[Finding]) -> blocks.Figure:
     series = looks.series(run)
     single = len({finding.rule for finding in findings}) == 1
     marks = [
         charts.Mark(
-            name=finding.artifact if single else f"{finding.artifact}: {_rule(finding)}",
+            name=finding.artifact if single else f"{finding.artifact}: {words.rule(finding.rule)}",
             interval=finding.measured,
             series=series.get(finding.artifact, looks.STEP),
             digits=words.digits_beside(finding.measured, finding.limit, 2),
@@ -84,14 +78,15 @@ def _figure(run: Run, unit: str, findings: Sequence[Finding]) -> blocks.Figure:
         if finding.measured is not None
     ]
     sentences = "; ".join(finding.message for finding in findings)
-    title = "Drop of accuracy against its limit" if unit == "pp" else "Ratios against their limits"
-    chart = Chart(f"rules-{unit}", title, sentences)
+    title = f"{_TITLES.get(unit, f'What is measured in {unit}')} against the limits"
+    chart = Chart("rules-" + _SLUGS.get(unit, unit.lower().replace(" ", "-")), title, sentences)
     caption = (
         "The point is the estimate, the line its confidence interval, the dashed stroke the limit."
     )
 
     def draw(width: int) -> str:
-        low = 0.0 if unit == "ratio" else None
-        return charts.svg_intervals(chart, marks, _AXES[unit], width=width, low=low)
+        low = 0.0 if unit in _FROM_ZERO else None
+        label = f"measured ({unit}); limits dashed"
+        return charts.svg_intervals(chart, marks, label, width=width, low=low)
 
     return blocks.both_widths(title, caption, draw)
