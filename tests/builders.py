@@ -2,6 +2,7 @@
 
 import functools
 import hashlib
+import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -10,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from edgekd.core import checking, files, records, run_folder, specs, statistics
+from edgekd.core import checking, files, manifest, records, run_folder, specs, statistics
 from edgekd.core.run_folder import REFERENCE, Run
 from edgekd.evaluate import ladder
 from edgekd.gate import rules
@@ -95,6 +96,22 @@ def conclude(folder: Path) -> Path:
     records.write(climbed, folder / "ladder.json")
     verdict = rules.judge(specs.gate_of(folder / "recipe.json"), run)
     records.write(verdict, folder / "verdict.json")
+    return folder
+
+
+def seal(folder: Path) -> Path:
+    """Write the manifest of a concluded run, whose checkpoints were made one from the other."""
+    run = run_folder.read(folder)
+    names = list(run.checkpoints)
+    for above, name in itertools.pairwise(names):
+        path = run_folder.checkpoint(folder, name) / "checkpoint.json"
+        change(records.Checkpoint, path, parents=(sha256_of(above),))
+        if name in run.trainings:
+            path = path.with_name("training.json")
+            change(records.Training, path, parents=(sha256_of(above),))
+    path = run_folder.measurement(folder) / "measurement.json"
+    change(records.Measurement, path, parents=tuple(map(sha256_of, run.artifacts)))
+    manifest.seal(folder, "digits", "cpu", 0)
     return folder
 
 

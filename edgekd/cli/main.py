@@ -30,6 +30,7 @@ from edgekd.cli.commands import (
     report,
     run,
     sensitivity,
+    verify,
 )
 from edgekd.cli.commands import list as list_command
 from edgekd.core.errors import EdgekdError
@@ -48,7 +49,7 @@ app = typer.Typer(
 )
 for module in (
     init, run, prune, quantize, finetune, calibration, export, lint, evaluate, diff, sensitivity,
-    profile, explain_int8, landscape, gate, report, list_command, doctor,
+    profile, explain_int8, landscape, gate, report, verify, list_command, doctor,
 ):  # fmt: skip
     app.command(module.NAME)(module.command)
 

@@ -1,8 +1,10 @@
 """Say who made a record: command, versions, machine, seed."""
 
+import contextlib
 import importlib.metadata
 import os
 import platform
+import re
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
@@ -32,9 +34,30 @@ def stamp(*packages: str, seed: int | None = None) -> Provenance:
     )
 
 
+def environment(seed: int | None = None) -> Provenance:
+    """Return the same with the versions of all packages that edgekd can use and that are there."""
+    there = []
+    for requirement in _requirements():
+        match = re.match(r"[\w.-]+", requirement)
+        assert match is not None, "packages with nameless requirements cannot be installed"
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            importlib.metadata.version(match[0])
+            there.append(match[0])
+    return stamp(*sorted(set(there)), seed=seed)
+
+
 def machine() -> str:
     """Return the processor's model and the number of its cores, for people."""
     return f"{_processor()}, {len(os.sched_getaffinity(0))} cores, {platform.system()}"
+
+
+def _requirements() -> list[str]:
+    """Return what edgekd's package asks for, but for its developers' tools."""
+    try:
+        found = importlib.metadata.requires("edgekd") or []
+    except importlib.metadata.PackageNotFoundError:  # run from its folder, without installing it
+        return ["numpy", "onnx", "onnxruntime", "torch"]
+    return [requirement for requirement in found if "extra == 'dev'" not in requirement]
 
 
 def _processor() -> str:

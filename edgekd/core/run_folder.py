@@ -5,7 +5,7 @@
     artifacts/SUBJECT/  artifact.json  model.onnx
     accuracy/           SUBJECT.json  SUBJECT.npz
     profile/            measurement.json  samples.npz
-    ladder.json  examples.json  verdict.json  report.html  log.txt
+    ladder.json  examples.json  verdict.json  report.html  log.txt  manifest.json
 
 Checkpoints are called "teacher", "pruned" (before its BN statistics are taken anew),
 "recalibrated", then like the stages. The teacher's artifact is "teacher-onnx-fp32"; the student's

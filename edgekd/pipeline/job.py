@@ -19,7 +19,7 @@ from pathlib import Path
 import torch
 
 from edgekd import __version__
-from edgekd.core import files, provenance, records, specs
+from edgekd.core import files, manifest, provenance, records, specs
 from edgekd.core.errors import UsageError
 from edgekd.core.progress import Progress, Silent
 from edgekd.core.specs import Recipe
@@ -148,6 +148,7 @@ def start(
     splits = sources.load(recipe.data, seed=recipe.training.seed)  # before anything is written
     with _alone(folder, workers):
         if workers.main:
+            (folder / manifest.FILE).unlink(missing_ok=True)  # a run that goes on is not finished
             files.write_text(folder / RECIPE, recipe.model_dump_json(indent=2) + "\n")
         workers.wait()
         done: dict[str, records.Step] = {}

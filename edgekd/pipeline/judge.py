@@ -5,7 +5,7 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from edgekd.core import provenance, records, run_folder, statistics
+from edgekd.core import manifest, provenance, records, run_folder, statistics
 from edgekd.core.examples import FILE
 from edgekd.core.run_folder import REFERENCE, Run
 from edgekd.data import augment
@@ -72,7 +72,7 @@ def measure(job: Job) -> None:
 
 
 def conclude(job: Job) -> None:
-    """Write ladder, verdict and report; quick, so done every time."""
+    """Write ladder, verdict, report and manifest; quick, so done every time."""
     if job.workers.main:
         run = run_folder.read(job.folder)
         climbed = ladder.ladder(ladder.footholds(run))
@@ -83,6 +83,7 @@ def conclude(job: Job) -> None:
         verdict = rules.judge(job.recipe.gate, run_folder.read(job.folder))
         records.write(verdict, job.folder / "verdict.json")
         html.write(run_folder.read(job.folder), job.folder / "report.html")
+        manifest.seal(job.folder, job.name, job.device, job.recipe.training.seed)
     job.workers.wait()
 
 

@@ -10,8 +10,8 @@ import pytest
 
 COMMANDS = [
     "init", "run", "prune", "quantize", "finetune", "calibration", "export", "lint", "evaluate",
-    "diff", "sensitivity", "profile", "explain-int8", "landscape", "gate", "report", "list",
-    "doctor",
+    "diff", "sensitivity", "profile", "explain-int8", "landscape", "gate", "report",
+    "verify", "list", "doctor",
 ]  # fmt: skip
 HEAVY = ["torch", "torchvision", "onnx", "onnxruntime", "sklearn", "PIL", "scipy", "pydantic"]
 

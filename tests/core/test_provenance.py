@@ -40,3 +40,20 @@ def test_a_processor_that_linux_does_not_name_is_called_by_its_kind(
     monkeypatch.setattr(Path, "read_text", lambda _: "processor : 0\nCPU part : 0xd0c\n")
     monkeypatch.setattr(provenance.platform, "machine", lambda: "aarch64")
     assert provenance.machine().startswith("aarch64, ")
+
+
+def test_the_environment_names_the_packages_that_are_there_but_no_tools_of_developers() -> None:
+    versions = provenance.environment(seed=7).versions
+    assert versions["onnxruntime"] == importlib.metadata.version("onnxruntime")
+    assert versions["edgekd"] == edgekd.__version__
+    assert not versions.keys() & {"pytest", "ruff", "mypy", "hypothesis"}
+
+
+def test_an_environment_without_an_installed_package_still_names_what_matters(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def missing(_: str) -> list[str]:
+        raise importlib.metadata.PackageNotFoundError("edgekd")
+
+    monkeypatch.setattr(importlib.metadata, "requires", missing)
+    assert {"edgekd", "numpy", "onnxruntime"} <= provenance.environment().versions.keys()
