@@ -18,7 +18,7 @@ _VERBS = (
     ("layers", 1),
     ("run", 1),
     ("infer", 1),
-    ("worker", 4),
+    ("worker", 5),
 )  # and how many arguments each takes
 
 
@@ -73,7 +73,7 @@ def _obey(arguments: List[str]) -> bool:
     else:
         from . import worker
 
-        worker.serve(rest[0], rest[1], rest[2], int(rest[3]))
+        worker.serve(rest[0], rest[1], rest[2], int(rest[3]), int(rest[4]))
     return True
 
 

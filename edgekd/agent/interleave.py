@@ -16,7 +16,7 @@ from typing import Any, Dict, List
 
 from . import board, worker
 from .protocol import AgentError, emit, forward
-from .telemetry import allowed_cores, snapshot
+from .telemetry import allowed_cores, conditions, snapshot
 
 
 class Worker:
@@ -96,9 +96,12 @@ def run(request: Dict[str, Any]) -> None:
     Request: "engine"; "images" (a .npy of float32 [B, C, H, W]); "threads"; "blocks"; "runs" (timed
     inferences in a block); "warm_up_s" ([least, most] seconds); "subjects" (each "name", "path").
 
-    Lines: "machine"; for each subject "opened" and "warmed"; "telemetry" before the first round and
-    after each; for each turn "block" ("subject", "block", "samples_ns"); for each subject "memory";
-    "progress" between them.
+    "streams", else 1: inferences at once, each of which makes as many runs.
+
+    Lines: "machine"; for each subject "opened" and "warmed"; "conditions" before the first round
+    and after the last; "telemetry" before the first and after each; for each turn "block"
+    ("subject", "block", "samples_ns", "wall_ns", "gpu_ns"); for each subject "memory"; "progress"
+    between them.
 
     Raises:
         AgentError: a model that cannot be opened or run.
@@ -118,7 +121,9 @@ def run(request: Dict[str, Any]) -> None:
             warmed = started.ask("warm-up %r %r" % (least_s, most_s))
             forward(warmed, subject=index)
             _progress(index + 1, total, "warmed up " + subject["name"])
+        emit("conditions", **conditions())
         _rounds(workers, request, total)
+        emit("conditions", **conditions())
         for index, ready in enumerate(workers):
             forward(ready.ask("memory"), subject=index)
 

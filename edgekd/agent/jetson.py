@@ -38,8 +38,8 @@ def facts(root: str = "/") -> Optional[Dict[str, Any]]:
         "l4t": _l4t(root),
         "tensorrt": _first(_package(root, name) for name in _TENSORRT),
         "cuda": _cuda(root),
-        "power_mode": _power_mode(root),
-        "gpu": _gpu(root),
+        "power_mode": power_mode(root),
+        "gpu": gpu(root),
         "temperatures_c": _temperatures(root),
     }
 
@@ -72,14 +72,15 @@ def _cuda(root: str) -> Optional[str]:
     return str(version)
 
 
-def _power_mode(root: str) -> Optional[str]:
+def power_mode(root: str = "/") -> Optional[str]:
     """Return the mode's name: numbers differ between boards and releases."""
     said = _run(root, "usr/sbin/nvpmodel", "-q") or ""
     match = re.search(r"^NV Power Mode: *(\w+)\s*$", said, re.MULTILINE)
     return match.group(1) if match else None
 
 
-def _gpu(root: str) -> Optional[Dict[str, Any]]:
+def gpu(root: str = "/") -> Optional[Dict[str, Any]]:
+    """Return the GPU's clock now and its bounds in MHz; they are equal where it is locked."""
     for pattern in _GPUS:
         for path in sorted(glob.glob(os.path.join(root, "sys/class/devfreq", pattern))):
             now, least, most = (

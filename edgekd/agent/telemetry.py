@@ -1,6 +1,9 @@
 """Read what disturbs a measurement: other programs, heat, clocks. Missing sensors are None.
 
-Linux only (/proc, /sys); elsewhere every value is None.
+Linux only (/proc, /sys); elsewhere every value is None. Nothing is changed.
+
+Sources: proc(5); NVIDIA Jetson Linux Developer Guide, Platform Power and Performance (counters of
+over-current events; cooling devices that end in "-throttle-alert").
 """
 
 from __future__ import annotations
@@ -8,6 +11,8 @@ from __future__ import annotations
 import glob
 import os
 from typing import Any, Dict, List, Optional, Sequence
+
+from . import jetson
 
 _CPU = "/sys/devices/system/cpu/cpu%d/"
 # user nice system idle iowait irq softirq steal (proc(5)); guest time is part of user already.
@@ -23,7 +28,8 @@ def snapshot(pids: Sequence[int]) -> Dict[str, Any]:
 
     Returns:
         "busy_ticks", "all_ticks" (of the cores that this process may use), "own_ticks",
-        "cpu_mhz", "temperature_c" (the hottest zone), "throttled" (events since boot).
+        "cpu_mhz", "gpu_mhz", "temperature_c" (the hottest zone), "throttled" (events since boot),
+        "throttling" (parts whose clock is held down now), "swapped_pages" (in and out since boot).
     """
     cores = allowed_cores()
     ticks = _processor_ticks(cores)
@@ -33,8 +39,26 @@ def snapshot(pids: Sequence[int]) -> Dict[str, Any]:
         "all_ticks": None if ticks is None else ticks[1],
         "own_ticks": None if None in own else sum(value or 0 for value in own),
         "cpu_mhz": _least_mhz(cores),
+        "gpu_mhz": (jetson.gpu() or {}).get("now_mhz"),
         "temperature_c": _hottest_c(),
         "throttled": _throttled(cores),
+        "throttling": _throttling(),
+        "swapped_pages": _swapped_pages(),
+    }
+
+
+def conditions() -> Dict[str, Any]:
+    """Return what stays as it is while nobody changes it.
+
+    Returns:
+        "power_mode" (a Jetson's), "gpu" (its clock, see ``jetson.gpu``), "cpu_locked" (whether
+        the least and the highest clock of every core are one), "available_mib" (of memory).
+    """
+    return {
+        "power_mode": jetson.power_mode(),
+        "gpu": jetson.gpu(),
+        "cpu_locked": _locked(allowed_cores()),
+        "available_mib": _available_mib(),
     }
 
 
@@ -91,9 +115,42 @@ def _hottest_c() -> Optional[float]:
 
 
 def _throttled(cores: List[int]) -> Optional[int]:
-    counts = [_number(_CPU % core + "thermal_throttle/core_throttle_count") for core in cores]
-    known = [int(count) for count in counts if count is not None]
+    paths = [_CPU % core + "thermal_throttle/core_throttle_count" for core in cores]
+    paths += glob.glob("/sys/class/hwmon/hwmon*/oc*_event_cnt")
+    known = [int(count) for count in map(_number, paths) if count is not None]
     return sum(known) if known else None
+
+
+def _throttling() -> List[str]:
+    found = []
+    for path in sorted(glob.glob("/sys/class/thermal/cooling_device*/type")):
+        name = "".join(_lines(path)[:1])
+        if name.endswith("-throttle-alert") and _number(path[: -len("type")] + "cur_state"):
+            found.append(name[: -len("-throttle-alert")])
+    return found
+
+
+def _swapped_pages() -> Optional[int]:
+    counts = [line.split() for line in _lines("/proc/vmstat")]
+    known = [int(words[1]) for words in counts if words[0] in ("pswpin", "pswpout")]
+    return sum(known) if known else None
+
+
+def _locked(cores: List[int]) -> Optional[bool]:
+    bounds = [
+        [_number(_CPU % core + "cpufreq/scaling_%s_freq" % end) for end in ("min", "max")]
+        for core in cores
+    ]
+    if any(None in each for each in bounds):
+        return None
+    return all(least == most for least, most in bounds)
+
+
+def _available_mib() -> Optional[float]:
+    for line in _lines("/proc/meminfo"):
+        if line.startswith("MemAvailable:"):
+            return int(line.split()[1]) / 1024
+    return None
 
 
 def _number(path: str) -> Optional[float]:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
+import threading
 import time
-from typing import Callable, Dict, List, Sequence, Union
+from concurrent.futures import ThreadPoolExecutor
+from typing import Callable, Dict, Iterator, List, Sequence, Tuple, Union
 
 _WINDOW_RUNS = 10
 _WINDOWS = 3  # so many medians in a row must agree
@@ -23,21 +26,59 @@ def median(values: Sequence[float]) -> float:
     return (ordered[middle - 1] + ordered[middle]) / 2
 
 
-def timed(run: Callable[[], None], runs: int) -> List[int]:
+def timed(run: Callable[[], object], runs: int) -> List[int]:
     """Call ``run`` and return the nanoseconds that each call took."""
+    with _uncollected():
+        return _samples(run, runs)
+
+
+def together(lanes: Sequence[Callable[[], object]], runs: int) -> Tuple[List[int], int]:
+    """Call each of ``lanes`` ``runs`` times, all lanes at once, each in a thread of its own.
+
+    Args:
+        lanes: at least one; their calls must not share buffers, and should release the GIL.
+        runs: > 0, of each lane.
+
+    Returns:
+        The nanoseconds that each call took, lane after lane; and those from the common start to
+        the end of the last lane.
+    """
+    if len(lanes) == 1:
+        start = time.perf_counter_ns()
+        return timed(lanes[0], runs), time.perf_counter_ns() - start
+    gate = threading.Barrier(len(lanes))
+
+    def lane(run: Callable[[], object]) -> Tuple[int, List[int], int]:
+        gate.wait()
+        start = time.perf_counter_ns()
+        return start, _samples(run, runs), time.perf_counter_ns()
+
+    with _uncollected(), ThreadPoolExecutor(len(lanes)) as pool:
+        found = list(pool.map(lane, lanes))
+    wall_ns = max(end for _, _, end in found) - min(start for start, _, _ in found)
+    return [sample for _, samples, _ in found for sample in samples], wall_ns
+
+
+def _samples(run: Callable[[], object], runs: int) -> List[int]:
     clock = time.perf_counter_ns
     samples = [0] * runs
+    for index in range(runs):
+        start = clock()
+        run()
+        samples[index] = clock() - start
+    return samples
+
+
+@contextlib.contextmanager
+def _uncollected() -> Iterator[None]:
+    """Keep the garbage collector out: a collection inside a call would count as inference."""
     collecting = gc.isenabled()
-    gc.disable()  # a collection inside a call would be counted as inference
+    gc.disable()
     try:
-        for index in range(runs):
-            start = clock()
-            run()
-            samples[index] = clock() - start
+        yield
     finally:
         if collecting:
             gc.enable()
-    return samples
 
 
 def is_steady(medians: List[float]) -> bool:
@@ -47,7 +88,7 @@ def is_steady(medians: List[float]) -> bool:
 
 
 def warm_up(
-    run: Callable[[], None], min_s: float, max_s: float
+    run: Callable[[], object], min_s: float, max_s: float
 ) -> Dict[str, Union[int, float, bool]]:
     """Call ``run`` until its rolling medians agree, but for ``min_s`` at least.
 
@@ -72,7 +113,7 @@ def warm_up(
             return {"runs": _WINDOW_RUNS * len(medians), "seconds": seconds, "steady": steady}
 
 
-def settle(run: Callable[[], None]) -> None:
+def settle(run: Callable[[], object]) -> None:
     """Make the first, untimed calls of a turn."""
     end = time.perf_counter() + _SETTLE_S
     runs = 0

@@ -181,6 +181,14 @@ class Accuracy(Record):
     predictions_sha256: str
 
 
+class Build(Part):
+    """One of several engines that were built from the same ONNX file, and measured in turns."""
+
+    plan_sha256: str
+    plan_bytes: int
+    p50_ms: Interval
+
+
 class Timing(Part):
     """The latency of one artifact."""
 
@@ -189,12 +197,19 @@ class Timing(Part):
     runs: int
     p50_ms: Interval
     p90_ms: Interval
+    p95_ms: Interval | None = None  # None: under 59 samples
     p99_ms: Interval | None  # None: under 299 samples
+    p999_ms: Interval | None = None  # None: under 2995 samples
+    gpu_p50_ms: Interval | None = None  # on the GPU, without copies; None: not on a GPU
+    images_per_s: Interval | None = None  # of all streams together; None: an older record
     ratio_to_first: Interval | None  # of medians, paired by block; None: it is the first
     drift_ratio: float  # median of the last third over that of the first
+    spread_ratio: float | None = None  # coefficient of variation of the blocks' medians
     load_ms: float  # opening the file
     cold_ms: float  # the first inference
-    peak_memory_mib: float
+    peak_memory_mib: float  # of the host process, with what a GPU that shares memory maps there
+    file_bytes: int | None = None  # of the file that ran; None: an older record
+    builds: tuple[Build, ...] = ()  # of the engine; the numbers above are those of one of them
 
 
 class Measurement(Record):
@@ -203,13 +218,21 @@ class Measurement(Record):
     device: str
     machine: str
     engine: str  # "onnxruntime 1.31.1, CPUExecutionProvider"
+    power_mode: str | None = None  # of a board, as it names it; None: it has none, or does not say
     batch: int
     threads: int
+    scenario: Literal["single", "multi", "offline"] = "single"
+    streams: int = 1  # inferences at once
     timings: tuple[Timing, ...]
     samples_file: str  # .npz beside the record: one [blocks, runs] array in ms per artifact
     samples_sha256: str
     foreign_load_ratio: float | None  # share of the processor that others took; None: unknown
-    warnings: tuple[str, ...] = ()  # what makes the numbers doubtful
+    noise_ratio: Interval | None = None  # A/A: the first's odd blocks over its even ones
+    clocks_locked: bool | None = None  # None: the device does not say
+    temperatures_c: tuple[float, float] | None = None  # of the hottest part, before and after
+    confirmed: bool | None = None  # by a second measurement; None: there was none
+    warnings: tuple[str, ...] = ()  # what makes the numbers doubtful: inconclusive
+    notes: tuple[str, ...] = ()  # what to know of them: clocks not locked, too few for p99.9 ...
 
 
 class Finding(Part):
@@ -298,8 +321,11 @@ def read(kind: type[R], path: Path) -> R:
     except ValidationError as error:
         fault = error.errors()[0]
         place = ".".join(str(step) for step in fault["loc"]) or "file"
+        hint = ""
+        if place == "schema_version":
+            hint = f". It is of schema {fault['input']!r}, of another version of edgekd: make it anew"
         raise RecordError(
-            f"'{path}' is not a {kind.__name__} record of schema 1: {place}: {fault['msg']}"
+            f"'{path}' is not a {kind.__name__} record of schema 1: {place}: {fault['msg']}{hint}"
         ) from error
 
 

@@ -177,12 +177,24 @@ class Profile(Spec):
     threads: Count = 1
     blocks: Annotated[int, Field(ge=6)] = 20  # teacher and students take turns, block by block
     runs: Count = 30  # timed inferences in a block; blocks * runs >= 29
+    scenario: Literal["single", "multi", "offline"] = "single"  # what counts: latency, throughput
+    streams: Count = 1  # inferences at once
+    builds: Count = 1  # engines built from each file; the slowest is what is reported
+    confirm: bool = False  # measure twice, and doubt what does not come back
 
     @model_validator(mode="after")
     def _enough_samples(self) -> "Profile":
         samples = self.blocks * self.runs
         if samples < _FEWEST_SAMPLES:
             raise ValueError(f"p90 needs {_FEWEST_SAMPLES} samples, blocks * runs is {samples}")
+        return self
+
+    @model_validator(mode="after")
+    def _streams_fit_the_scenario(self) -> "Profile":
+        if self.scenario == "single" and self.streams > 1:
+            raise ValueError("one stream is scenario 'single'; for more say 'multi' or 'offline'")
+        if self.scenario == "multi" and self.streams == 1:
+            raise ValueError("scenario 'multi' needs streams = 2 or more")
         return self
 
 

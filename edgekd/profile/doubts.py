@@ -1,37 +1,33 @@
-"""What makes a measurement doubtful: drift, noise, heat, other programs."""
+"""What makes a measurement worthless: drift, noise, heat, other programs, changed clocks.
 
-from collections.abc import Sequence
+Each doubt is a sentence; a measurement with any is inconclusive.
+"""
 
-import numpy as np
-from numpy.typing import NDArray
+from collections.abc import Iterator, Sequence
 
-from edgekd.core import records
+from edgekd.core.records import Interval
+from edgekd.profile.timings import Taken
 from edgekd.remote import lines
 
 DRIFT_RATIO = 0.03  # between the first and the last third of the samples
 SPREAD_RATIO = 0.025  # coefficient of variation; trtexec calls more unstable
+NOISE_RATIO = 0.025  # of the first model's odd blocks against its even ones
 FOREIGN_RATIO = 0.10
 CLOCK_RATIO = 0.05  # lost between beginning and end
 _FEWEST_TICKS = 20  # /proc counts in 10 ms: below, the share is mostly rounding
 
 
-def drift(samples: NDArray[np.float64]) -> float:
-    """Return the median of the last third of the samples over that of the first.
-
-    Args:
-        samples: [blocks, runs] in the order of time, at least 3 in all.
-    """
-    first, _, last = np.array_split(samples.ravel(), 3)
-    return float(np.median(last) / np.median(first))
-
-
-def spread(samples: NDArray[np.float64]) -> float:
-    """Return the coefficient of variation of the blocks' medians; 0 for one block.
-
-    Not of single runs: one interrupted run in a thousand moves that, and no median.
-    """
-    medians = np.median(samples, axis=1)
-    return float(medians.std(ddof=1) / medians.mean()) if len(medians) > 1 else 0.0
+def about(taken: Taken) -> list[str]:
+    """Return a sentence for each doubt about a measurement."""
+    notes = taken.notes
+    before, after = notes.conditions
+    return [
+        *about_models(taken),
+        *about_noise(taken.noise()),
+        *about_machine(notes.telemetry, foreign_load(notes.telemetry)),
+        *about_clocks(before, after),
+        *about_threads(taken.spec.threads * taken.spec.streams, notes.cores),
+    ]
 
 
 def foreign_load(telemetry: Sequence[lines.Telemetry]) -> float | None:
@@ -50,28 +46,71 @@ def foreign_load(telemetry: Sequence[lines.Telemetry]) -> float | None:
     return min(1.0, max(0.0, (busy - own) / everything))
 
 
-def about_models(
-    timings: Sequence[records.Timing],
-    samples: Sequence[NDArray[np.float64]],
-    warmed: Sequence[lines.Warmed],
-) -> list[str]:
-    """Return a sentence for each doubt about a model's latencies."""
-    found = []
-    for timing, mine, warm in zip(timings, samples, warmed, strict=True):
-        name = f"'{timing.subject}'"
-        if not warm.steady:
-            found.append(f"{name} was not steady after {warm.seconds:.0f} s of warm-up")
-        if abs(timing.drift_ratio - 1) > DRIFT_RATIO:
-            found.append(
-                f"{name} drifted by {100 * (timing.drift_ratio - 1):+.1f} % from the first to the "
-                f"last third (limit {100 * DRIFT_RATIO:.0f} %)"
+def about_models(taken: Taken) -> Iterator[str]:
+    """Yield a sentence for each doubt about a model's latencies."""
+    for subject, steady, seconds in taken.steady():
+        if not steady:
+            yield f"'{subject.name}' was not steady after {seconds:.0f} s of warm-up"
+    for timing in taken.timings():
+        name, wanders, varies = timing.subject, timing.drift_ratio - 1, timing.spread_ratio or 0.0
+        if abs(wanders) > DRIFT_RATIO:
+            yield (
+                f"'{name}' drifted by {100 * wanders:+.1f} % from the first to the last third "
+                f"(limit {100 * DRIFT_RATIO:.0f} %)"
             )
-        if spread(mine) > SPREAD_RATIO:
-            found.append(
-                f"{name} varies by {100 * spread(mine):.1f} % between blocks "
+        if varies > SPREAD_RATIO:
+            yield (
+                f"'{name}' varies by {100 * varies:.1f} % between blocks "
                 f"(limit {100 * SPREAD_RATIO:.1f} %)"
             )
+    if len(taken.engines()) > 1:
+        yield f"not all ran alike, so they cannot be compared: {'; '.join(sorted(taken.engines()))}"
+
+
+def about_noise(noise: Interval | None) -> Iterator[str]:
+    """Yield a sentence if the first model, compared with itself, does not come out equal."""
+    if noise is not None and abs(noise.value - 1) > NOISE_RATIO:
+        yield (
+            f"the first model differs from itself by {100 * abs(noise.value - 1):.1f} % (A/A: its "
+            f"odd blocks against its even ones; limit {100 * NOISE_RATIO:.1f} %)"
+        )
+
+
+def about_repetition(first: Taken, second: Taken) -> list[str]:
+    """Return a sentence for each model whose latency did not come back."""
+    found = []
+    for one, other in zip(first.timings(), second.timings(), strict=True):
+        first_ms, second_ms = one.p50_ms.value, other.p50_ms.value
+        change = second_ms / first_ms - 1
+        if abs(change) > DRIFT_RATIO:
+            found.append(
+                f"'{one.subject}' took {first_ms:.4g} ms, but {second_ms:.4g} ms when measured "
+                f"again ({100 * change:+.1f} %, limit {100 * DRIFT_RATIO:.0f} %)"
+            )
     return found
+
+
+def about_clocks(before: lines.Conditions, after: lines.Conditions) -> Iterator[str]:
+    """Yield a sentence if somebody changed power mode or clocks meanwhile, or a lock does not hold.
+
+    A clock that is not locked falls between turns, which tells nothing.
+    """
+    if before.power_mode != after.power_mode:
+        yield f"the power mode changed from {before.power_mode} to {after.power_mode} meanwhile"
+    if before.gpu is not None and after.gpu is not None:
+        bounds = [(gpu.min_mhz, gpu.max_mhz) for gpu in (before.gpu, after.gpu)]
+        if bounds[0] != bounds[1]:
+            yield (
+                f"the GPU's clock was bound to {bounds[0][0]:g} to {bounds[0][1]:g} MHz before, "
+                f"and to {bounds[1][0]:g} to {bounds[1][1]:g} MHz after"
+            )
+        elif after.gpu.locked and after.gpu.now_mhz < (1 - CLOCK_RATIO) * after.gpu.max_mhz:
+            yield (
+                f"the GPU's clock is locked to {after.gpu.max_mhz:g} MHz, but ran at "
+                f"{after.gpu.now_mhz:g} MHz"
+            )
+    if before.cpu_locked != after.cpu_locked:
+        yield "the processor's clock was locked or unlocked meanwhile"
 
 
 def about_machine(telemetry: Sequence[lines.Telemetry], foreign_ratio: float | None) -> list[str]:
@@ -87,7 +126,13 @@ def about_machine(telemetry: Sequence[lines.Telemetry], foreign_ratio: float | N
     if telemetry:
         first, last = telemetry[0], telemetry[-1]
         if _gone(first.throttled, last.throttled):
-            found.append("the processor was throttled because of heat")
+            found.append("clocks were throttled because of heat or too much current")
+        held = sorted({part for moment in telemetry for part in moment.throttling})
+        if held:
+            found.append(f"clocks are held down because of heat: {', '.join(held)}")
+        swapped = _gone(first.swapped_pages, last.swapped_pages)
+        if swapped:
+            found.append(f"memory ran short: {swapped:,} pages were swapped meanwhile")
         if first.cpu_mhz and last.cpu_mhz and last.cpu_mhz < (1 - CLOCK_RATIO) * first.cpu_mhz:
             found.append(
                 f"the slowest core's clock fell from {first.cpu_mhz:.0f} to {last.cpu_mhz:.0f} MHz"

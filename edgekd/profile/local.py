@@ -1,72 +1,30 @@
 """Measure latency, in turns, through the agent: on this machine or on a board.
 
-Raw samples come from the agent; every statistic is computed here. Intervals of quantiles assume no
-distribution; the ratio to the first subject is paired by block, so that what slowed both down
-together cancels.
+Raw samples come from the agent; every statistic is computed here, in ``timings``; ``doubts`` says
+what makes them worthless.
 """
 
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edgekd.core import files, provenance, records, specs, statistics
-from edgekd.core.errors import DeviceError, UsageError
-from edgekd.core.progress import Progress, Silent, Task
-from edgekd.profile import doubts
-from edgekd.remote import errand, inventory, lines, session
+from edgekd.core import files, provenance, records, specs
+from edgekd.core.errors import UsageError
+from edgekd.core.progress import Progress, Silent
+from edgekd.profile import doubts, sampling, timings
+from edgekd.profile.notes import Notes
+from edgekd.profile.timings import Subject
+from edgekd.remote import errand, inventory, session
 from edgekd.remote.errand import Sent
 
+__all__ = ["Subject", "measure"]
+
 WARM_UP_S = (0.5, 10.0)  # at least, at most; 10 s are some minutes for a whole measurement
-CONFIDENCE = 0.95  # two-sided
-
-
-@dataclass(frozen=True)
-class Subject:
-    """A model file to be measured."""
-
-    name: str  # in records and tables
-    path: Path
-    sha256: str
-
-
-@dataclass
-class Notes:
-    """What the agent said, sorted."""
-
-    machine: str = ""
-    cores: int = 0
-    opened: dict[int, lines.Opened] = field(default_factory=dict)
-    warmed: dict[int, lines.Warmed] = field(default_factory=dict)
-    memory: dict[int, lines.Memory] = field(default_factory=dict)
-    telemetry: list[lines.Telemetry] = field(default_factory=list)
-    blocks: dict[tuple[int, int], tuple[int, ...]] = field(default_factory=dict)  # in ns
-
-    def take(self, line: lines.Line, task: Task) -> None:
-        """Note one line."""
-        match line:
-            case lines.Machine():
-                self.machine, self.cores = line.machine, line.cores
-            case lines.Opened():
-                self.opened[line.subject] = line
-            case lines.Warmed():
-                self.warmed[line.subject] = line
-            case lines.Memory():
-                self.memory[line.subject] = line
-            case lines.Telemetry():
-                self.telemetry.append(line)
-            case lines.Block():
-                self.blocks[line.subject, line.block] = line.samples_ns
-            case lines.Progress():
-                task.advance(1, line.note)
-            case _:
-                raise DeviceError(
-                    f"the agent wrote '{line.type}', which is no part of a measurement"
-                )
+GPU_WARM_UP_S = (1.0, 20.0)  # its clock takes longer to rise
 
 
 def measure(
@@ -77,13 +35,14 @@ def measure(
     progress: Progress | None = None,
     fleet: Path | None = None,
 ) -> records.Measurement:
-    """Measure model files in turns; the first is the reference of the ratios.
+    """Measure models in turns; the first is the reference of the ratios.
 
     Args:
         subjects: at least one, with different names.
-        spec: device, threads, blocks and runs.
+        spec: device, threads, blocks, runs, scenario.
         images_nchw: one batch, float32 [B, C, H, W], normalised; B as the spec says.
-        out: a folder; gets ``measurement.json`` and ``samples.npz``.
+        out: the record to write (.json), its samples beside it; or a folder, which gets
+            ``measurement.json`` and ``samples.npz``.
         progress: who is told how far it is; None: nobody.
         fleet: the inventory that has the device; None: the user's own.
 
@@ -98,14 +57,23 @@ def measure(
         images = Path(folder) / "images.npy"
         np.save(images, np.ascontiguousarray(images_nchw, dtype=np.float32))
         request = _request(subjects, spec, place, images)
-        notes = _listen(place, request, len(subjects) * (1 + spec.blocks), progress or Silent())
-    samples = [_samples(notes, index, spec) for index in range(len(subjects))]
-    file = out / "samples.npz"
-    with files.replacing(file) as temporary, temporary.open("wb") as handle:
-        arrays: dict[str, Any] = {s.name: ms for s, ms in zip(subjects, samples, strict=True)}
+        found = [
+            timings.Taken(subjects, spec, _listen(place, request, title, progress or Silent()))
+            for title in ("measure latency", "measure it again")[: 1 + spec.confirm]
+        ]
+    target, samples = _files(out)
+    with files.replacing(samples) as temporary, temporary.open("wb") as handle:
+        arrays: dict[str, Any] = found[0].samples()
         np.savez(handle, **arrays)
-    record = _record(subjects, spec, notes, samples, file)
-    records.write(record, out / "measurement.json")
+    record = _record(spec, found, samples)
+    records.write(record, target)
+    if spec.energy:
+        readings = samples.with_suffix(".power.npz")
+        models = [subject.runs[0] for subject in subjects]
+        record = sampling.with_energy(
+            record, models, images_nchw, place, readings, progress or Silent()
+        )
+        records.write(record, target)
     return record
 
 
@@ -131,23 +99,30 @@ def _check(
 def _request(
     subjects: Sequence[Subject], spec: specs.Profile, place: inventory.Place, images: Path
 ) -> dict[str, object]:
+    on_gpu = place.device.engine == "tensorrt"
     return {
         "engine": place.device.engine,
         "images": Sent(images),
         "threads": spec.threads,
+        "streams": spec.streams,
         "blocks": spec.blocks,
         "runs": spec.runs,
-        "warm_up_s": list(WARM_UP_S),
-        "subjects": [{"name": s.name, "path": errand.model(s.path)} for s in subjects],
+        "warm_up_s": list(GPU_WARM_UP_S if on_gpu else WARM_UP_S),
+        "subjects": [
+            {"name": subject.name, "path": errand.model(path)}
+            for subject in subjects
+            for path in subject.runs
+        ],
     }
 
 
 def _listen(
-    place: inventory.Place, request: dict[str, object], total: int, progress: Progress
+    place: inventory.Place, request: dict[str, Any], title: str, progress: Progress
 ) -> Notes:
     notes = Notes()
+    total = len(request["subjects"]) * (1 + request["blocks"])
     with (
-        progress.task("measure latency", total) as task,
+        progress.task(title, total) as task,
         session.talk("run", request, reach=place.reach) as said,
     ):
         for line in said:
@@ -155,84 +130,42 @@ def _listen(
     return notes
 
 
-def _samples(notes: Notes, subject: int, spec: specs.Profile) -> NDArray[np.float64]:
-    """Return one subject's latencies in ms, [blocks, runs].
-
-    Raises:
-        DeviceError: the agent left some out.
-    """
-    blocks = [notes.blocks.get((subject, block), ()) for block in range(spec.blocks)]
-    known = (
-        notes.cores > 0
-        and subject in notes.opened
-        and subject in notes.warmed
-        and subject in notes.memory
-    )
-    if not known or any(len(block) != spec.runs for block in blocks):
-        raise DeviceError(
-            f"the agent was asked for {spec.blocks} blocks of {spec.runs} runs of each model, but "
-            f"sent other blocks or left out how model {subject + 1} was opened"
-        )
-    return np.array(blocks, dtype=np.float64) / 1e6
+def _files(out: Path) -> tuple[Path, Path]:
+    """Return where the record goes, and its samples."""
+    if out.suffix == ".json":
+        return out, out.with_suffix(".npz")
+    return out / "measurement.json", out / "samples.npz"
 
 
 def _record(
-    subjects: Sequence[Subject],
-    spec: specs.Profile,
-    notes: Notes,
-    samples: Sequence[NDArray[np.float64]],
-    file: Path,
+    spec: specs.Profile, found: Sequence[timings.Taken], samples: Path
 ) -> records.Measurement:
-    timings = tuple(
-        _timing(subject, notes, index, samples) for index, subject in enumerate(subjects)
-    )
-    foreign_ratio = doubts.foreign_load(notes.telemetry)
-    warnings = [
-        *doubts.about_models(
-            timings, samples, [notes.warmed[index] for index in range(len(subjects))]
-        ),
-        *doubts.about_machine(notes.telemetry, foreign_ratio),
-        *doubts.about_threads(spec.threads, notes.cores),
-    ]
+    first = found[0]
+    notes, noise = first.notes, first.noise()
+    warnings = [warning for each in found for warning in doubts.about(each)]
+    repeated = doubts.about_repetition(*found) if spec.confirm else []
+    before, after = notes.conditions
+    locked = before.gpu.locked if before.gpu is not None else before.cpu_locked
+    heat = [moment.temperature_c for moment in (notes.telemetry[0], notes.telemetry[-1])]
     return records.Measurement(
         provenance=provenance.stamp("numpy", seed=0),
-        parents=tuple(subject.sha256 for subject in subjects),
+        parents=tuple(subject.sha256 for subject in first.subjects),
         device=spec.device,
         machine=notes.machine,
-        engine=notes.opened[0].engine,
+        engine=first.engine,
+        power_mode=after.power_mode,
         batch=spec.batch,
         threads=spec.threads,
-        timings=timings,
-        samples_file=file.name,
-        samples_sha256=files.sha256_of(file),
-        foreign_load_ratio=foreign_ratio,
-        warnings=tuple(warnings),
+        scenario=spec.scenario,
+        streams=spec.streams,
+        timings=first.timings(),
+        samples_file=samples.name,
+        samples_sha256=files.sha256_of(samples),
+        foreign_load_ratio=doubts.foreign_load(notes.telemetry),
+        noise_ratio=noise,
+        clocks_locked=locked,
+        temperatures_c=None if None in heat else (heat[0] or 0.0, heat[1] or 0.0),
+        confirmed=not repeated if spec.confirm else None,
+        warnings=tuple(dict.fromkeys([*warnings, *repeated])),
+        notes=tuple(first.remarks(noise, locked=locked)),
     )
-
-
-def _timing(
-    subject: Subject, notes: Notes, index: int, samples: Sequence[NDArray[np.float64]]
-) -> records.Timing:
-    mine = samples[index]
-    opened, memory = notes.opened[index], notes.memory[index]
-    if opened.load_ms is None or opened.cold_ms is None or memory.peak_mib is None:
-        raise DeviceError(f"the device does not tell how much memory '{subject.name}' takes")
-    return records.Timing(
-        subject=subject.name,
-        sha256=subject.sha256,
-        runs=mine.size,
-        p50_ms=_certain(mine, 0.5),
-        p90_ms=_certain(mine, 0.9),
-        p99_ms=statistics.quantile_interval(mine.ravel(), 0.99, CONFIDENCE),
-        ratio_to_first=statistics.ratio_of_medians(samples[0], mine, CONFIDENCE) if index else None,
-        drift_ratio=doubts.drift(mine),
-        load_ms=opened.load_ms,
-        cold_ms=opened.cold_ms,
-        peak_memory_mib=memory.peak_mib,
-    )
-
-
-def _certain(samples: NDArray[np.float64], quantile: float) -> records.Interval:
-    interval = statistics.quantile_interval(samples.ravel(), quantile, CONFIDENCE)
-    assert interval is not None, "the spec asks for enough samples"
-    return interval

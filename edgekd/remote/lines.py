@@ -52,6 +52,8 @@ class Block(_Line):
     subject: Count
     block: Count
     samples_ns: tuple[Annotated[int, Field(gt=0)], ...]
+    wall_ns: Annotated[int, Field(gt=0)]  # of the whole turn: what streams at once take together
+    gpu_ns: tuple[Annotated[int, Field(gt=0)], ...] = ()  # of as many others, without copies
 
 
 class Memory(_Line):
@@ -70,8 +72,21 @@ class Telemetry(_Line):
     all_ticks: Count | None
     own_ticks: Count | None
     cpu_mhz: float | None
+    gpu_mhz: float | None = None
     temperature_c: float | None
     throttled: Count | None  # events since boot
+    throttling: tuple[str, ...] = ()  # parts whose clock is held down now
+    swapped_pages: Count | None = None  # in and out since boot
+
+
+class Conditions(_Line):
+    """What stays as it is while nobody changes it; None: the device does not say."""
+
+    type: Literal["conditions"]
+    power_mode: str | None
+    gpu: "Gpu | None"
+    cpu_locked: bool | None  # one clock for every core
+    available_mib: NotNegative | None
 
 
 class Progress(_Line):
@@ -201,7 +216,8 @@ class Done(_Line):
 
 
 Trip = Landed | Waiting | Ready | Piece  # of a landing on a board: no caller sees them
-Work = Machine | Opened | Warmed | Block | Memory | Telemetry | Progress | Probe | Built | Timed
+Moment = Telemetry | Conditions
+Work = Machine | Opened | Warmed | Block | Memory | Moment | Progress | Probe | Built | Timed
 Line = Work | Trip | Error | Done
 _LINE: TypeAdapter[Line] = TypeAdapter(Annotated[Line, Field(discriminator="type")])
 

@@ -1,10 +1,12 @@
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from onnx import TensorProto, helper
 
 from edgekd.agent import engines
+from edgekd.agent.engines import onnxruntime
 from edgekd.agent.protocol import AgentError
 from tests import nets
 
@@ -25,6 +27,28 @@ def test_bound_runs_write_what_inference_returns(tmp_path: Path) -> None:
     model.run()
     assert np.array_equal(model.bound_output(), expected)
     assert not np.array_equal(expected, np.zeros_like(expected))
+
+
+def test_every_inference_has_the_times_of_its_nodes(tmp_path: Path) -> None:
+    path = nets.linear(tmp_path / "net.onnx", np.eye(4), (1, 2, 2))
+    model: Any = engines.open_model("onnxruntime", str(path), 1)
+    times = model.layer_times(np.ones((1, 1, 2, 2), np.float32), 3)
+    assert [len(run) for run in times] == [2, 2, 2]  # Flatten, Gemm
+    assert all(ms >= 0 for run in times for ms in run.values())
+
+
+def test_nodes_belong_to_the_inference_that_ends_after_them() -> None:
+    def node(name: str, us: int) -> dict[str, Any]:
+        return {"cat": "Node", "name": name, "dur": us, "args": {"op_name": "Conv"}}
+
+    end = {"cat": "Session", "name": "model_run", "dur": 9}
+    found = onnxruntime.node_times(
+        [
+            node("a_fence_before", 9), node("a_kernel_time", 2000), node("_kernel_time", 500), end,
+            node("a_kernel_time", 1000), end,
+        ]
+    )  # fmt: skip
+    assert found == [{"a": 2.0, "Conv": 0.5}, {"a": 1.0}]
 
 
 def test_an_input_of_other_numbers_is_refused(tmp_path: Path) -> None:

@@ -1,3 +1,4 @@
+import fnmatch
 import os
 
 import pytest
@@ -49,9 +50,47 @@ def test_sensors_that_are_not_there_are_none(monkeypatch: pytest.MonkeyPatch) ->
         "all_ticks": None,
         "own_ticks": 0,
         "cpu_mhz": None,
+        "gpu_mhz": None,
         "temperature_c": None,
         "throttled": None,
+        "throttling": [],
+        "swapped_pages": None,
     }
+
+
+def test_settings_that_are_not_told_are_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    _serve(monkeypatch)
+    monkeypatch.setattr(telemetry.jetson, "power_mode", lambda: None)
+    monkeypatch.setattr(telemetry.jetson, "gpu", lambda: None)
+    assert set(telemetry.conditions().values()) == {None}
+
+
+@pytest.mark.parametrize(("least", "locked"), [("1400000", True), ("700000", False)])
+def test_a_core_is_locked_if_its_clock_has_no_room(
+    monkeypatch: pytest.MonkeyPatch, least: str, *, locked: bool
+) -> None:
+    cpu = "/sys/devices/system/cpu/cpu0/cpufreq/scaling_"
+    texts = {cpu + "min_freq": least, cpu + "max_freq": "1400000"}
+    monkeypatch.setattr(telemetry, "allowed_cores", lambda: [0])
+    monkeypatch.setattr(telemetry, "_lines", lambda path: texts.get(path, "").splitlines())
+    assert telemetry.conditions()["cpu_locked"] is locked
+
+
+def test_counters_of_heat_current_and_swap_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    texts = {
+        "/sys/class/hwmon/hwmon2/oc1_event_cnt": "4",
+        "/sys/class/thermal/cooling_device3/type": "gpu-throttle-alert",
+        "/sys/class/thermal/cooling_device3/cur_state": "1",
+        "/sys/class/thermal/cooling_device4/type": "cpu-throttle-alert",
+        "/sys/class/thermal/cooling_device4/cur_state": "0",
+        "/sys/class/thermal/cooling_device5/type": "pwm-fan",
+        "/sys/class/thermal/cooling_device5/cur_state": "3",
+        "/proc/vmstat": "nr_free_pages 9\npswpin 2\npswpout 5\n",
+    }
+    monkeypatch.setattr(telemetry, "_lines", lambda path: texts.get(path, "").splitlines())
+    monkeypatch.setattr(telemetry.glob, "glob", lambda pattern: fnmatch.filter(texts, pattern))
+    found = telemetry.snapshot([])
+    assert (found["throttled"], found["throttling"], found["swapped_pages"]) == (4, ["gpu"], 7)
 
 
 def test_sensors_are_given_in_their_units(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -59,11 +98,11 @@ def test_sensors_are_given_in_their_units(monkeypatch: pytest.MonkeyPatch) -> No
     texts = {
         cpu + "cpufreq/scaling_cur_freq": "1400000",
         cpu + "thermal_throttle/core_throttle_count": "3",
-        "zone": "51500",
+        "/sys/class/thermal/thermal_zone1/temp": "51500",
     }
     monkeypatch.setattr(telemetry, "allowed_cores", lambda: [0])
     monkeypatch.setattr(telemetry, "_lines", lambda path: texts.get(path, "").splitlines())
-    monkeypatch.setattr(telemetry.glob, "glob", lambda _pattern: ["zone"])
+    monkeypatch.setattr(telemetry.glob, "glob", lambda pattern: fnmatch.filter(texts, pattern))
     found = telemetry.snapshot([])
     assert (found["cpu_mhz"], found["temperature_c"], found["throttled"]) == (1400, 51.5, 3)
 

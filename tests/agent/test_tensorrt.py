@@ -267,6 +267,22 @@ def test_layers_are_timed_in_a_run_of_their_own(trt: Any, built: Build, tmp_path
     found.close()
 
 
+def test_the_gpu_s_own_time_is_that_of_an_inference_without_copies(
+    trt: Any, built: Build, tmp_path: Path
+) -> None:
+    built(linear(tmp_path))
+    found = opened(tmp_path)
+    found.bind(IMAGES)
+    found.run()
+    expected = found.bound_output().copy()
+    found.bound_output()[...] = -1
+    assert found.computed_ms() >= 0
+    assert np.all(found.bound_output() == -1)  # nothing was copied out
+    found.run()
+    assert np.array_equal(found.bound_output(), expected)
+    found.close()
+
+
 def test_the_agent_writes_the_times_of_layers(trt: Any, built: Build, tmp_path: Path) -> None:
     built(linear(tmp_path))
     np.save(tmp_path / "images.npy", IMAGES)

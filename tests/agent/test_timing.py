@@ -1,5 +1,6 @@
 import gc
 import itertools
+import threading
 
 import pytest
 
@@ -35,6 +36,29 @@ def test_garbage_collection_is_on_again_after_a_run_that_fails() -> None:
     with pytest.raises(KeyboardInterrupt):
         timing.timed(fail, 1)
     assert gc.isenabled()
+
+
+def test_lanes_run_at_once() -> None:
+    meet = threading.Barrier(3, timeout=10)  # breaks unless all three are inside a call
+    samples, wall_ns = timing.together([meet.wait] * 3, 4)
+    assert len(samples) == 12
+    assert max(samples) <= wall_ns
+    assert gc.isenabled()
+
+
+def test_one_lane_needs_no_thread() -> None:
+    threads = []
+    samples, wall_ns = timing.together([lambda: threads.append(threading.get_ident())], 2)
+    assert set(threads) == {threading.get_ident()}
+    assert sum(samples) <= wall_ns
+
+
+def test_a_lane_that_fails_is_heard_of() -> None:
+    def fail() -> None:
+        raise ValueError("broken")
+
+    with pytest.raises(ValueError, match="broken"):
+        timing.together([fail, lambda: None], 1)
 
 
 @pytest.mark.parametrize(

@@ -1,60 +1,20 @@
-import re
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from edgekd.core.records import Interval, Timing
+from edgekd.core.records import Interval
 from edgekd.profile import doubts
-from edgekd.remote.lines import Telemetry, Warmed
+from edgekd.profile.timings import Taken
+from edgekd.remote.lines import Telemetry
+from tests.profile.agent import GPU, conditions, moment, subject, taken
+
+QUIET = np.ones((12, 9))
 
 
-def moment(**values: float | None) -> Telemetry:
-    nothing = {
-        "busy_ticks": None,
-        "all_ticks": None,
-        "own_ticks": None,
-        "cpu_mhz": None,
-        "temperature_c": None,
-        "throttled": None,
-    }
-    return Telemetry.model_validate({"schema_version": 1, "type": "telemetry", **nothing, **values})
-
-
-def timing(drift_ratio: float = 1.0) -> Timing:
-    interval = Interval(value=1.0, low=1.0, high=1.0, confidence=0.95)
-    return Timing(
-        subject="net",
-        sha256="0" * 64,
-        runs=60,
-        p50_ms=interval,
-        p90_ms=interval,
-        p99_ms=None,
-        ratio_to_first=None,
-        drift_ratio=drift_ratio,
-        load_ms=1.0,
-        cold_ms=1.0,
-        peak_memory_mib=1.0,
-    )
-
-
-def warmed(*, steady: bool = True) -> Warmed:
-    line = {"schema_version": 1, "type": "warmed", "subject": 0, "runs": 10, "seconds": 10.0}
-    return Warmed.model_validate(line | {"steady": steady})
-
-
-def test_drift_is_the_last_third_over_the_first() -> None:
-    samples = np.array([[1.0, 1.0, 9.0], [5.0, 5.0, 5.0], [2.0, 2.0, 9.0]])
-    assert doubts.drift(samples) == 2.0
-
-
-def test_spread_is_that_of_block_medians_and_blind_to_one_slow_run() -> None:
-    samples = np.array([[1.0, 1.0, 500.0], [3.0, 3.0, 3.0]])
-    # medians 1 and 3: mean 2, standard deviation sqrt(2)
-    assert doubts.spread(samples) == pytest.approx(np.sqrt(2) / 2)
-
-
-def test_one_block_has_no_spread() -> None:
-    assert doubts.spread(np.array([[1.0, 2.0, 3.0]])) == 0.0
+def one(folder: Path, samples: Any = QUIET, **values: Any) -> Taken:
+    return taken([subject(folder, "net")], [samples], **values)
 
 
 def test_foreign_load_is_busy_time_without_our_own() -> None:
@@ -91,28 +51,55 @@ def test_foreign_load_that_cannot_be_known_is_none(telemetry: list[Telemetry]) -
     assert doubts.foreign_load(telemetry) is None
 
 
-def test_a_quiet_measurement_raises_no_doubt() -> None:
-    quiet = np.ones((10, 6))
-    assert doubts.about_models([timing()], [quiet], [warmed()]) == []
-    assert doubts.about_machine([moment(), moment()], 0.01) == []
+def test_a_quiet_measurement_raises_no_doubt(tmp_path: Path) -> None:
+    ticks = [
+        moment(busy_ticks=0, all_ticks=0, own_ticks=0),
+        moment(busy_ticks=100, all_ticks=400, own_ticks=100),
+    ]
+    assert doubts.about(one(tmp_path, telemetry=ticks)) == []
 
 
-@pytest.mark.parametrize(("ratio", "sign"), [(1.04, r"\+4\.0 %"), (0.96, r"-4\.0 %")])
-def test_drift_in_either_direction_is_doubted(ratio: float, sign: str) -> None:
-    (doubt,) = doubts.about_models([timing(ratio)], [np.ones((10, 6))], [warmed()])
-    assert "'net' drifted by" in doubt
-    assert re.search(sign, doubt)
+@pytest.mark.parametrize(("ratio", "sign"), [(1.04, "+4.0 %"), (0.96, "-4.0 %")])
+def test_drift_in_either_direction_is_doubted(tmp_path: Path, ratio: float, sign: str) -> None:
+    samples = np.repeat([[1.0]] * 8 + [[ratio]] * 4, 9, axis=1)
+    assert any(
+        f"'net' drifted by {sign}" in doubt for doubt in doubts.about_models(one(tmp_path, samples))
+    )
 
 
-def test_a_model_that_never_became_steady_is_doubted() -> None:
-    (doubt,) = doubts.about_models([timing()], [np.ones((10, 6))], [warmed(steady=False)])
+def test_a_model_that_never_became_steady_is_doubted(tmp_path: Path) -> None:
+    (doubt,) = doubts.about_models(one(tmp_path, steady=False))
     assert "not steady after 10 s" in doubt
 
 
-def test_blocks_that_differ_are_doubted() -> None:
-    samples = np.repeat([[1.0], [1.05]] * 5, 6, axis=1)
-    (doubt,) = doubts.about_models([timing()], [samples], [warmed()])
+def test_blocks_that_differ_are_doubted(tmp_path: Path) -> None:
+    samples = np.repeat([[1.0], [1.06]] * 6, 9, axis=1)
+    (doubt,) = doubts.about_models(one(tmp_path, samples))
     assert "between blocks" in doubt
+
+
+def test_models_that_ran_differently_are_not_compared(tmp_path: Path) -> None:
+    found = taken(
+        [subject(tmp_path, "a"), subject(tmp_path, "b")],
+        [QUIET, QUIET],
+        engines=["trt, as a CUDA graph", "trt, without a CUDA graph"],
+    )
+    (doubt,) = doubts.about_models(found)
+    assert "cannot be compared" in doubt
+
+
+@pytest.mark.parametrize(("value", "found"), [(1.02, 0), (1.03, 1), (0.97, 1)])
+def test_a_model_that_differs_from_itself_is_doubted(value: float, found: int) -> None:
+    noise = Interval(value=value, low=value, high=value, confidence=0.95)
+    assert len(list(doubts.about_noise(noise))) == found
+    assert not list(doubts.about_noise(None))
+
+
+def test_a_latency_that_does_not_come_back_is_doubted(tmp_path: Path) -> None:
+    first = one(tmp_path)
+    assert doubts.about_repetition(first, one(tmp_path, 1.029 * QUIET)) == []
+    (doubt,) = doubts.about_repetition(first, one(tmp_path, 1.04 * QUIET))
+    assert "1.04 ms when measured again (+4.0 %" in doubt
 
 
 @pytest.mark.parametrize(("threads", "doubts_found"), [(1, 0), (4, 0), (5, 1)])
@@ -127,11 +114,35 @@ def test_more_threads_than_cores_are_doubted(threads: int, doubts_found: int) ->
         (moment(), None, "unknown"),
         (moment(throttled=4, cpu_mhz=2000), 0.0, "throttled"),
         (moment(throttled=3, cpu_mhz=1800), 0.0, "from 2000 to 1800 MHz"),
+        (moment(throttling=["gpu", "cpu"]), 0.0, "held down because of heat: cpu, gpu"),
+        (moment(swapped_pages=1007), 0.0, "1,000 pages were swapped"),
     ],
 )
 def test_the_state_of_the_machine_is_doubted(
     last: Telemetry, ratio: float | None, words: str
 ) -> None:
-    first = moment(throttled=3, cpu_mhz=2000)
+    first = moment(throttled=3, cpu_mhz=2000, swapped_pages=7)
     (doubt,) = doubts.about_machine([first, last], ratio)
     assert words in doubt
+
+
+@pytest.mark.parametrize(
+    ("after", "words"),
+    [
+        ({"power_mode": "MAXN"}, "power mode changed from 15W to MAXN"),
+        ({"gpu": {**GPU, "max_mhz": 600.0}}, "300 to 900 MHz before, and to 300 to 600 MHz after"),
+        ({"cpu_locked": True}, "locked or unlocked"),
+    ],
+)
+def test_settings_that_somebody_changed_are_doubted(after: dict[str, Any], words: str) -> None:
+    here = {"power_mode": "15W", "gpu": GPU, "cpu_locked": False}
+    (doubt,) = doubts.about_clocks(conditions(**here), conditions(**{**here, **after}))
+    assert words in doubt
+
+
+def test_a_locked_clock_that_does_not_hold_is_doubted_and_a_free_one_may_fall() -> None:
+    low = {**GPU, "now_mhz": 300.0}
+    locked = {**low, "min_mhz": 900.0, "locked": True}
+    (doubt,) = doubts.about_clocks(conditions(gpu=locked), conditions(gpu=locked))
+    assert "locked to 900 MHz, but ran at 300 MHz" in doubt
+    assert not list(doubts.about_clocks(conditions(gpu=low), conditions(gpu=low)))

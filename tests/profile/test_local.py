@@ -11,7 +11,7 @@ from edgekd.core import files, records, specs, statistics
 from edgekd.core.errors import DeviceError, RecordError, UsageError
 from edgekd.profile import local
 from edgekd.profile.local import Subject
-from edgekd.remote import lines, session
+from edgekd.remote import session
 from tests import nets
 
 IMAGES = np.ones((1, 1, 2, 2), np.float32)
@@ -79,21 +79,6 @@ def test_samples_are_kept_as_blocks_by_runs_in_ms(
         for name in arrays:
             assert arrays[name].shape == (6, 50)
             assert arrays[name].min() > 0
-
-
-def test_nanoseconds_become_milliseconds_in_the_order_of_the_blocks() -> None:
-    lines_of = {
-        "opened": {"engine": "e", "load_ms": 1.0, "cold_ms": 1.0},
-        "warmed": {"runs": 1, "seconds": 1.0, "steady": True},
-        "memory": {"peak_mib": 1.0},
-    }
-    notes = local.Notes(cores=1)
-    for kind, values in lines_of.items():
-        line = {"schema_version": 1, "type": kind, "subject": 0, **values}
-        notes.take(lines.parse(json.dumps(line)), Listener())
-    notes.blocks = {(0, block): (1_500_000 * (block + 1),) * 5 for block in reversed(range(6))}
-    found = local._samples(notes, 0, SPEC)
-    assert found.tolist() == [[1.5 * (block + 1)] * 5 for block in range(6)]
 
 
 def test_statistics_are_those_of_the_samples(
@@ -178,7 +163,8 @@ def test_images_of_another_batch_are_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("wrong", "words"),
     [
-        ({"type": "block", "subject": 0, "block": 0, "samples_ns": [1, 2]}, "6 blocks of 5 runs"),
+        ({"type": "block", "subject": 0, "block": 0, "samples_ns": [1, 2], "wall_ns": 3},
+         "6 blocks of 5 runs"),
         ({"type": "probe", "machine": "m", "architecture": "a", "flags": [], "cores": 1,
           "memory_mib": 1, "os": "o", "python": "3", "numpy": None, "engines": {}}, "no part of"),
     ],

@@ -7,7 +7,14 @@ from hypothesis import strategies as st
 from edgekd.core.errors import DeviceError
 from edgekd.remote import lines
 
-BLOCK = {"schema_version": 1, "type": "block", "subject": 0, "block": 1, "samples_ns": [5, 6]}
+BLOCK = {
+    "schema_version": 1,
+    "type": "block",
+    "subject": 0,
+    "block": 1,
+    "samples_ns": [5, 6],
+    "wall_ns": 12,
+}
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
