@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from edgekd.core import files, provenance, records, specs
 from edgekd.core.errors import UsageError
 from edgekd.core.progress import Progress, Silent
-from edgekd.profile import doubts, sampling, timings
+from edgekd.profile import doubts, timings
 from edgekd.profile.notes import Notes
 from edgekd.profile.timings import Subject
 from edgekd.remote import errand, inventory, session
