@@ -1,8 +1,8 @@
 """Write the generated pages: ``python docs/generate.py``. A test checks that they are up to date.
 
-commands.md is what ``--help`` prints; recipes.md is what edgekd/core/specs.py says of each key;
-lint.md is what the rules in edgekd/lint say of themselves; platforms.md is what the files in
-profiles/platforms say.
+commands.md is what ``--help`` prints; recipes.md is what edgekd/core/specs.py and rules.py say of
+each key; lint.md is what the rules in edgekd/lint say of themselves; platforms.md is what the files
+in profiles/platforms say.
 """
 
 import ast
@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 DOCS = Path(__file__).parent
-SPECS = DOCS.parent / "edgekd" / "core" / "specs.py"
+SPECS = tuple(DOCS.parent / "edgekd" / "core" / name for name in ("specs.py", "rules.py"))
 
 # Where each table stands in a recipe; a spec that several tables share is shown once.
 SECTIONS = {
@@ -28,8 +28,15 @@ SECTIONS = {
     "Export": "[export]",
     "Profile": "[profile]",
     "Gate": "[gate]",
-    "AccuracyRule": "top1_drop_pp = {...} in [gate]",
-    "RatioRule": "latency_ratio = {...}, size_ratio = {...} in [gate]",
+    "Rule": "in every rule of [gate]",
+    "AccuracyRule": "top1_drop_pp, top5_drop_pp, worst_class_drop_pp",
+    "AgreementRule": "agreement_percent",
+    "MeasuredRule": "in every rule about a latency or throughput",
+    "LatencyRule": "latency_ratio, latency_p50_ms, ..., latency_baseline_ratio",
+    "ThroughputRule": "throughput_per_s",
+    "MemoryRule": "peak_memory_mib, memory_baseline_ratio",
+    "LimitRule": "size_ratio, size_mib, size_baseline_ratio, parity_sd",
+    "LintRule": "lint",
 }
 WORDS = {
     "Ratio": "number in (0, 1]",
@@ -55,7 +62,7 @@ WORDS = {
 
 def recipes() -> str:
     """Return the page about recipes."""
-    source = SPECS.read_text(encoding="utf-8")
+    source = "".join(path.read_text(encoding="utf-8") for path in SPECS)
     lines = source.splitlines()
     classes = {node.name: node for node in ast.parse(source).body if isinstance(node, ast.ClassDef)}
     parts = [RECIPES_HEAD]

@@ -4,6 +4,7 @@ import struct
 import zipfile
 import zlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -61,6 +62,23 @@ def labelled(record: Accuracy, folder: Path) -> tuple[NDArray[np.integer], NDArr
     return labels_n, predictions_n
 
 
+def in_top5(record: Accuracy, folder: Path) -> NDArray[np.bool_]:
+    """Return for which images the label is among the five likeliest classes, [N].
+
+    Raises:
+        RecordError: as in ``labelled``, or the file does not say: fewer than 6 classes, or older.
+    """
+    path = folder / record.predictions_file
+    labels_n, _ = labelled(record, folder)
+    hits_n = _arrays(path).get("top5")
+    if hits_n is None or hits_n.dtype != np.bool_ or hits_n.shape != labels_n.shape:
+        raise RecordError(
+            f"'{path}' does not say which images are among the first five: evaluate "
+            f"'{record.subject}' again; it takes 6 classes or more"
+        )
+    return np.asarray(hits_n, dtype=np.bool_)
+
+
 def discordant(reference_n: NDArray[np.bool_], subject_n: NDArray[np.bool_]) -> tuple[int, int]:
     """Return how many images only the reference has right (lost), and only the subject (gained)."""
     return int((reference_n & ~subject_n).sum()), int((subject_n & ~reference_n).sum())
@@ -72,20 +90,34 @@ def drop_pp(
     """Return how far the subject's top-1 lies below the reference's, in pp, paired by image."""
     lost, gained = discordant(reference_n, subject_n)
     drop = statistics.paired_difference(lost, gained, len(reference_n), confidence)
-    return Interval(
-        value=100 * drop.value, low=100 * drop.low, high=100 * drop.high, confidence=confidence
-    )
+    return in_pp(drop)
 
 
-def _read(path: Path) -> tuple[NDArray[np.integer], NDArray[np.integer]]:
+def in_pp(ratio: Interval) -> Interval:
+    """Return ratios as percent, or their differences as percentage points."""
+    low, value, high = (100 * end for end in (ratio.low, ratio.value, ratio.high))
+    return Interval(value=value, low=low, high=high, confidence=ratio.confidence)
+
+
+def _arrays(path: Path) -> dict[str, NDArray[Any]]:
     try:
         # np.load takes other files too: a plain array, or nothing at all.
         with zipfile.ZipFile(path), np.load(path, allow_pickle=False) as file:
-            labels_n, predictions_n = file["labels"], file["predictions"]
+            return dict(file)
     except _UNREADABLE as error:
         raise RecordError(
             f"'{path}' is not a file of labels and predictions (.npz): {error}"
         ) from error
+
+
+def _read(path: Path) -> tuple[NDArray[np.integer], NDArray[np.integer]]:
+    arrays = _arrays(path)
+    if not {"labels", "predictions"} <= arrays.keys():
+        raise RecordError(
+            f"'{path}' is not a file of labels and predictions (.npz): it has "
+            f"{', '.join(sorted(arrays)) or 'nothing'}"
+        )
+    labels_n, predictions_n = arrays["labels"], arrays["predictions"]
     for array in (labels_n, predictions_n):
         # A NaN cannot hide in whole numbers.
         if array.dtype.kind not in "iu" or array.ndim != 1:

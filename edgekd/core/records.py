@@ -15,6 +15,7 @@ from edgekd.core.errors import RecordError
 
 Split = Literal["train", "validation", "test"]
 State = Literal["passed", "failed", "inconclusive"]
+Unit = Literal["pp", "%", "ratio", "ms", "per s", "MiB", "sd", "findings"]  # sd: of the logits
 R = TypeVar("R", bound="Record")
 
 
@@ -242,9 +243,11 @@ class Finding(Part):
     artifact: str
     measured: Interval | None
     limit: float
-    unit: Literal["pp", "ratio"]
+    bound: Literal["at most", "at least"] = "at most"  # how the limit is meant
+    unit: Unit
     state: State
     informative: bool
+    p_value: float | None = None  # of so bad a measurement, were the truth at the limit
     message: str  # one line for people
 
 
@@ -330,11 +333,7 @@ def read(kind: type[R], path: Path) -> R:
 
 
 def check_file(path: Path, sha256: str) -> None:
-    """Check that a file is still the one that its record describes.
-
-    Raises:
-        RecordError: it is missing or was changed.
-    """
+    """Raise a ``RecordError`` if a file is missing, or not the one that its record describes."""
     if not path.is_file():
         raise RecordError(f"'{path}' is missing, though its record is there")
     found = files.sha256_of(path)

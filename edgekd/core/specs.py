@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, JsonValue, model_validator
 
-from edgekd.core import catalogue, recipe_files
+from edgekd.core import catalogue, recipe_files, rules
 from edgekd.core.checking import Spec, checked
 from edgekd.core.errors import UsageError
 
@@ -23,6 +23,8 @@ NotNegative = Annotated[float, Field(ge=0)]
 Count = Annotated[int, Field(ge=1)]
 Bits = Literal[1, 2, 4, 8, 32]
 Augment = Literal["none", "auto", "shift", "crop-flip", "resized-crop"]
+Gate = rules.Gate
+AccuracyRule = rules.AccuracyRule
 
 
 class MethodUse(Spec):
@@ -198,32 +200,6 @@ class Profile(Spec):
         return self
 
 
-class AccuracyRule(Spec):
-    """Non-inferiority: the teacher's top-1 minus the student's is below the margin."""
-
-    margin: Positive  # pp
-    confidence: Annotated[float, Field(gt=0.5, lt=1)] = 0.95  # one-sided
-    informative: bool = False  # shown, but not part of the verdict
-    artifacts: tuple[str, ...] | None = None  # targets; None: all that are exported
-
-
-class RatioRule(Spec):
-    """Student over teacher (as onnx-fp32) must not exceed the limit."""
-
-    limit: Positive  # 0.5: at most half the teacher's
-    confidence: Annotated[float, Field(gt=0.5, le=0.975)] = 0.95  # one-sided
-    informative: bool = False
-    artifacts: tuple[str, ...] | None = None
-
-
-class Gate(Spec):
-    """The rules of the verdict."""
-
-    top1_drop_pp: AccuracyRule | None = None
-    latency_ratio: RatioRule | None = None
-    size_ratio: RatioRule | None = None
-
-
 class Recipe(Spec):
     """The whole job."""
 
@@ -237,6 +213,16 @@ class Recipe(Spec):
     export: Export = Export()
     profile: Profile = Profile()
     gate: Gate = Gate()
+
+    @model_validator(mode="after")
+    def _baselines_are_for_finished_runs(self) -> "Recipe":
+        later = self.gate.against_baseline()
+        if later:
+            raise ValueError(
+                f"gate.{later[0]} needs a baseline, which a run has not: put it in a file for "
+                "`edgekd gate RUN --rules FILE --baselines DIR`"
+            )
+        return self
 
     @model_validator(mode="after")
     def _teacher_has_knowledge(self) -> "Recipe":

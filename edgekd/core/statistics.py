@@ -101,28 +101,25 @@ def holm(p_values: Sequence[float]) -> list[float]:
 def smallest_detectable_drop(
     images: int, discordant_ratio: float, confidence: float = 0.95, power: float = 0.8
 ) -> float:
-    """Return the least true drop, as a ratio, that a one-sided paired test finds often enough.
+    """Return the least drop, as a ratio, that so many images tell from none often enough.
 
-    images * drop^2 = (z_confidence sqrt(d) + z_power sqrt(d - drop^2))^2, where d is the share of
-    discordant images, and at least the drop itself, for each lost image is one of them.
+    With a smaller margin, a student as good as the teacher passes by luck alone.
 
     Args:
         images: > 0.
         discordant_ratio: share of images that exactly one of the models has right.
         confidence: of the test, one-sided.
-        power: how often such a drop is to be found.
+        power: how often a student as good as the teacher is to pass.
 
-    Source: Connor, Biometrics 43 (1987) 207-211.
+    Source: ``images_needed``, turned round.
     """
     _check(images)
-    z_test, z_power = _NORMAL.inv_cdf(confidence), _NORMAL.inv_cdf(power)
 
-    def found(drop: float) -> bool:
-        d = max(discordant_ratio, drop)
-        need = z_test * math.sqrt(d) + z_power * math.sqrt(d - drop * drop)
-        return images * drop * drop >= need * need
+    def told_apart(margin: float) -> bool:
+        needed = images_needed(margin, discordant_ratio, 0.0, confidence, power)
+        return needed is not None and needed <= images
 
-    return _boundary(found, 0.0, 1.0)
+    return _boundary(told_apart, 0.0, 1.0)
 
 
 def images_needed(

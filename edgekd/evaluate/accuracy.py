@@ -6,6 +6,7 @@ Letters: N images, K classes, H, W, C height, width and channels.
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -93,9 +94,11 @@ def record(
     _check(subject, images, logits_nk)
     labels_n = np.asarray(images.labels_n, dtype=np.int64)
     predictions_n = logits_nk.argmax(axis=1).astype(np.int64)
+    top5_n = _in_top5(logits_nk, labels_n)
+    top5: dict[str, Any] = {} if top5_n is None else {"top5": top5_n}
     file = out.with_suffix(".npz")
     with files.replacing(file) as temporary, temporary.open("wb") as handle:
-        np.savez_compressed(handle, labels=labels_n, predictions=predictions_n)
+        np.savez_compressed(handle, labels=labels_n, predictions=predictions_n, **top5)
     correct = int((predictions_n == labels_n).sum())
     found = records.Accuracy(
         provenance=provenance.stamp("numpy"),
@@ -108,7 +111,7 @@ def record(
         images_sha256=images.sha256,
         correct=correct,
         top1_percent=_percent(statistics.wilson(correct, len(labels_n), CONFIDENCE)),
-        top5_percent=_top5_percent(logits_nk, labels_n),
+        top5_percent=None if top5_n is None else 100 * float(top5_n.mean()),
         predictions_file=file.name,
         predictions_sha256=files.sha256_of(file),
     )
@@ -215,12 +218,16 @@ def _percent(ratio: records.Interval) -> records.Interval:
     )
 
 
-def _top5_percent(logits_nk: NDArray[np.float32], labels_n: NDArray[np.int64]) -> float | None:
+def _in_top5(
+    logits_nk: NDArray[np.float32], labels_n: NDArray[np.int64]
+) -> NDArray[np.bool_] | None:
+    """Return for which images the label is among the five largest logits, [N]."""
     if logits_nk.shape[1] <= _TOP:
         return None
-    hits = 0
+    hits_n = np.zeros(len(labels_n), dtype=np.bool_)
     for start in range(0, len(labels_n), _ROWS):
         # Stable, so that a model whose logits are all equal does not look right for every image.
         best = np.argsort(-logits_nk[start : start + _ROWS], axis=1, kind="stable")[:, :_TOP]
-        hits += int((best == labels_n[start : start + _ROWS, None]).any(axis=1).sum())
-    return 100 * hits / len(labels_n)
+        rows = slice(start, start + _ROWS)
+        hits_n[rows] = (best == labels_n[rows, None]).any(axis=1)
+    return hits_n

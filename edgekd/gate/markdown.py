@@ -1,14 +1,7 @@
 """A verdict as a Markdown table, for the comment on a change that a CI job writes."""
 
 from edgekd.core.records import Finding, Interval, Verdict
-
-_RULES = {
-    "top1_drop_pp": "top-1 drop",
-    "latency_ratio": "latency, student / teacher",
-    "size_ratio": "size, student / teacher",
-}
-_UNITS = {"pp": " pp", "ratio": ""}
-_DIGITS = {"pp": 2, "ratio": 3}
+from edgekd.gate.text import LOOKS, Look
 
 
 def markdown(verdict: Verdict) -> str:
@@ -27,22 +20,22 @@ def markdown(verdict: Verdict) -> str:
 
 
 def _row(finding: Finding) -> str:
-    unit = _UNITS[finding.unit]
+    look = LOOKS[finding.rule]
     state = finding.state + (" (informative)" if finding.informative else "")
-    digits = _DIGITS[finding.unit]
-    measured = _shown(finding.measured, unit, digits) if finding.measured else "not measurable"
+    measured = _shown(finding.measured, look) if finding.measured else "not measurable"
     cells = [
         state if finding.state == "passed" else f"**{state}**",
-        _RULES.get(finding.rule, finding.rule),
+        finding.rule,
         finding.artifact,
         measured,
-        f"{finding.limit:g}{unit}",
+        f"{'>= ' if look.at_least else ''}{finding.limit:g}{look.after_limit}",
     ]
     return "| " + " | ".join(_escaped(cell) for cell in cells) + " |"
 
 
-def _shown(interval: Interval, unit: str, digits: int) -> str:
-    value = f"{interval.value:.{digits}f}{unit}"
+def _shown(interval: Interval, look: Look) -> str:
+    digits = look.digits + 1
+    value = f"{interval.value:.{digits}f}{look.after_limit}"
     if interval.low == interval.high:
         return value
     return f"{value} [{interval.low:.{digits}f}, {interval.high:.{digits}f}]"

@@ -1,44 +1,78 @@
-"""One line for people about each finding."""
+"""What a rule is called and how its numbers are shown; one line for people about each finding."""
 
-from edgekd.core.records import Accuracy, Artifact, Interval, State, Timing
+from dataclasses import dataclass
+
+from edgekd.core.records import Interval, State, Unit
 
 _MANY = 1_000_000  # images: more than any test set that one could wish for
 _MIB = 2**20
 
 
-def drop(
-    teacher: Accuracy, subject: Accuracy, pp: Interval, margin: float, *, state: State, doubt: str
+@dataclass(frozen=True)
+class Look:
+    """How a rule's numbers are shown."""
+
+    what: str  # is measured: "top-1 drop"
+    unit: Unit
+    digits: int  # after the point, at least
+    after: str = ""  # the measured value, with its blank: " times the teacher's"
+    after_limit: str = ""
+    word: str = "limit"
+    at_least: bool = False  # more is better
+
+
+def _drop(what: str) -> Look:
+    return Look(what, "pp", 1, " pp", " pp", "margin")
+
+
+def _ms(what: str) -> Look:
+    return Look(what, "ms", 2, " ms", " ms")
+
+
+_TEACHERS, _BASELINES = " times the teacher's", " times the baseline's"
+LOOKS = {
+    "top1_drop_pp": _drop("top-1 drop"),
+    "top5_drop_pp": _drop("top-5 drop"),
+    "worst_class_drop_pp": _drop("worst class's drop"),
+    "agreement_percent": Look("agreement with the teacher", "%", 1, " %", " %", "at least", True),
+    "latency_ratio": Look("latency", "ratio", 2, _TEACHERS),
+    "latency_p50_ms": _ms("latency p50"),
+    "latency_p90_ms": _ms("latency p90"),
+    "latency_p99_ms": _ms("latency p99"),
+    "throughput_per_s": Look("throughput", "per s", 0, " images/s", "", "at least", True),
+    "peak_memory_mib": Look("peak memory", "MiB", 1, " MiB", " MiB"),
+    "size_ratio": Look("size", "ratio", 2, _TEACHERS),
+    "size_mib": Look("size", "MiB", 2, " MiB", " MiB"),
+    "parity_sd": Look("largest error of a logit", "sd", 3, " standard deviations"),
+    "lint": Look("lint", "findings", 0, " findings"),
+    "latency_baseline_ratio": Look("latency", "ratio", 2, _BASELINES),
+    "memory_baseline_ratio": Look("peak memory", "ratio", 2, _BASELINES),
+    "size_baseline_ratio": Look("size", "ratio", 2, _BASELINES),
+}
+
+
+def line(
+    look: Look, measured: Interval | None, limit: float, state: State, detail: str, doubt: str = ""
 ) -> str:
-    """Say "top-1 drop 0.4 pp [..0.9], margin 2.0 pp (98.9 % -> 98.5 %, onnx-int8)"."""
-    digits = _digits(pp, margin, 1)
-    return (
-        f"top-1 drop {pp.value:.{digits}f} pp {_bounds(pp, state, digits)}, "
-        f"margin {_limit(margin, 1)} pp "
-        f"({teacher.top1_percent.value:.1f} % -> {subject.top1_percent.value:.1f} %, "
-        f"{subject.subject})" + _because(doubt)
-    )
+    """Say "top-1 drop 0.4 pp [..0.9], margin 2.0 pp (98.9 % -> 98.5 %, onnx-int8)".
+
+    Of the interval, the end is shown that decides, or both; and so many digits that rounding
+    hides nowhere on which side of the limit it lies.
+    """
+    said = f"{look.what} not known"
+    if measured is not None:
+        digits = _digits(measured, limit, look.digits)
+        said = f"{look.what} {measured.value:.{digits}f}{look.after}"
+        if measured.low != measured.high:
+            decides_low = state == ("passed" if look.at_least else "failed")
+            said += f" {_bounds(measured, state, digits, decides_low=decides_low)}"
+    because = f": {doubt}" if doubt else ""
+    return f"{said}, {look.word} {_limit(limit, look.digits)}{look.after_limit} ({detail}){because}"
 
 
-def latency(reference: Timing, timing: Timing, limit: float, *, state: State, doubt: str) -> str:
-    """Say "latency 0.41 times the teacher's [..0.43], limit 0.50 (1.23 ms -> 0.50 ms, ...)"."""
-    ratio = timing.ratio_to_first
-    measured = timing.p50_ms.value / reference.p50_ms.value if ratio is None else ratio.value
-    digits = 2 if ratio is None else _digits(ratio, limit, 2)
-    bounds = "" if ratio is None else f" {_bounds(ratio, state, digits)}"
-    return (
-        f"latency {measured:.{digits}f} times the teacher's{bounds}, limit {_limit(limit, 2)} "
-        f"({reference.p50_ms.value:.3g} ms -> {timing.p50_ms.value:.3g} ms, {timing.subject})"
-        + _because(doubt)
-    )
-
-
-def size(reference: Artifact, artifact: Artifact, limit: float, name: str) -> str:
-    """Say "size 0.26 times the teacher's, limit 0.50 (3.42 MiB -> 0.89 MiB, onnx-int8)"."""
-    ratio = artifact.bytes / reference.bytes
-    return (
-        f"size {ratio:.2f} times the teacher's, limit {_limit(limit, 2)} "
-        f"({reference.bytes / _MIB:.3g} MiB -> {artifact.bytes / _MIB:.3g} MiB, {name})"
-    )
+def mib(count: float) -> str:
+    """Say "3.24 MiB" of a number of bytes."""
+    return f"{count / _MIB:.3g} MiB"
 
 
 def images_that_decide(images: int, needed: int | None) -> str:
@@ -48,10 +82,19 @@ def images_that_decide(images: int, needed: int | None) -> str:
     return f"{images:,} images do not decide, about {_two_digits(needed):,} would"
 
 
-def _bounds(interval: Interval, state: State, digits: int) -> str:
+def too_few_images(images: int, detectable_pp: float, needed: int) -> str:
+    """Say that even a student as good as the teacher would pass by luck alone."""
+    return (
+        f"{images:,} images tell no drop below {detectable_pp:.2g} pp from none, "
+        f"about {_two_digits(needed):,} tell one of the margin"
+    )
+
+
+def _bounds(interval: Interval, state: State, digits: int, *, decides_low: bool) -> str:
     """Show the end of the interval that decides, or both."""
-    low = "" if state == "passed" else f"{interval.low:.{digits}f}"
-    high = "" if state == "failed" else f"{interval.high:.{digits}f}"
+    decided = state != "inconclusive"
+    low = "" if decided and not decides_low else f"{interval.low:.{digits}f}"
+    high = "" if decided and decides_low else f"{interval.high:.{digits}f}"
     return f"[{low}..{high}]"
 
 
@@ -68,10 +111,6 @@ def _limit(limit: float, digits: int) -> str:
     """Show at least these digits after the point, and all that were written."""
     rounded = f"{limit:.{digits}f}"
     return rounded if float(rounded) == limit else f"{limit:g}"
-
-
-def _because(doubt: str) -> str:
-    return f": {doubt}" if doubt else ""
 
 
 def _two_digits(count: int) -> int:

@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from edgekd.core import catalogue, recipe_files, specs
+from edgekd.core import catalogue, recipe_files, rules, specs
 from edgekd.core.errors import UsageError
 
 
@@ -206,7 +206,7 @@ def test_a_recipe_written_as_json_reads_back_the_same() -> None:
 def test_rules_are_read_from_toml_and_from_a_runs_json(tmp_path: Path) -> None:
     (tmp_path / "rules.toml").write_text("[gate]\nsize_ratio = { limit = 0.5 }\n")
     gate = specs.gate_of(tmp_path / "rules.toml")
-    assert gate.size_ratio == specs.RatioRule(limit=0.5)
+    assert gate.size_ratio == rules.LimitRule(limit=0.5)
     assert gate.top1_drop_pp is None
     (tmp_path / "recipe.json").write_text('{"teacher": 1, "gate": {"size_ratio": {"limit": 0.5}}}')
     assert specs.gate_of(tmp_path / "recipe.json") == gate

@@ -21,8 +21,8 @@ def test_each_finding_is_a_row_and_what_did_not_pass_is_explained(tmp_path: Path
         "",
         "| verdict | rule | artifact | measured | limit |",
         "| --- | --- | --- | ---: | ---: |",
-        "| passed | top-1 drop | onnx-int8 | 0.40 pp [-0.36, 1.20] | 2 pp |",
-        "| **failed (informative)** | size, student / teacher | onnx-int8 | 0.250 | 0.2 |",
+        "| passed | top1_drop_pp | onnx-int8 | 0.40 pp [-0.36, 1.20] | 2 pp |",
+        "| **failed (informative)** | size_ratio | onnx-int8 | 0.250 | 0.2 |",
         "",
         "- size 0.25 times the teacher's, limit 0.20 (3.24 MiB -> 0.811 MiB, onnx-int8)",
     ]

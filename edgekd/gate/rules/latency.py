@@ -1,0 +1,170 @@
+"""Rules about what was measured on a device: latency, throughput, memory."""
+
+from collections.abc import Iterator
+
+from edgekd.core import p_values, rules, statistics
+from edgekd.core.errors import RecordError, UsageError
+from edgekd.core.records import Finding, Interval, Measurement, State, Timing
+from edgekd.core.run_folder import REFERENCE
+from edgekd.gate.decide import exactly, finding, side, side_above
+from edgekd.gate.evidence import Evidence
+
+_ROUNDING = 1e-9  # of a confidence, by halving and doubling
+_P99_RUNS = statistics.fewest_samples(0.99)
+
+
+def ratio(rule: rules.LatencyRule, evidence: Evidence) -> Iterator[Finding]:
+    """Judge the median latency over the teacher's, measured in turns with it."""
+    key = "latency_ratio"
+    measurement = evidence.measurement(key, rule.devices)
+    first = measurement.timings[0].subject if measurement.timings else "nothing"
+    if first != REFERENCE:
+        raise RecordError(
+            f"latency was measured against '{first}', but rule {key} is against "
+            f"'{REFERENCE}': measure that first"
+        )
+    reference = evidence.timing(REFERENCE, key, measurement)
+    for name, timing in _timings(key, rule, evidence):
+        found = timing.ratio_to_first
+        missing = "too few blocks for an interval of the ratio: raise profile.blocks"
+        detail = f"{_ms(reference.p50_ms)} -> {_ms(timing.p50_ms)}, {name}"
+        yield _judged(key, rule, measurement, timing, found, detail, missing)
+
+
+def baseline_ratio(rule: rules.LatencyRule, evidence: Evidence) -> Iterator[Finding]:
+    """Judge the median latency over the baseline's, measured another day on the same device.
+
+    The two were not measured in turns, so the interval goes from the least of the one over the
+    most of the other to the reverse.
+    """
+    key = "latency_baseline_ratio"
+    measurement = evidence.measurement(key, rule.devices)
+    for name, timing in _timings(key, rule, evidence):
+        now, then = timing.p50_ms, evidence.entry(name, key).p50_ms
+        found = Interval(
+            value=now.value / then.value,
+            low=now.low / then.high,
+            high=now.high / then.low,
+            confidence=min(now.confidence, then.confidence),
+        )
+        detail = f"{_ms(then)} -> {_ms(now)}, {name}"
+        yield _judged(key, rule, measurement, timing, found, detail)
+
+
+def p50(rule: rules.LatencyRule, evidence: Evidence) -> Iterator[Finding]:
+    """Judge the median latency."""
+    key = "latency_p50_ms"
+    measurement = evidence.measurement(key, rule.devices)
+    for name, timing in _timings(key, rule, evidence):
+        yield _judged(key, rule, measurement, timing, timing.p50_ms, name)
+
+
+def p90(rule: rules.LatencyRule, evidence: Evidence) -> Iterator[Finding]:
+    """Judge the latency that one in ten inferences exceeds."""
+    key = "latency_p90_ms"
+    measurement = evidence.measurement(key, rule.devices)
+    for name, timing in _timings(key, rule, evidence):
+        yield _judged(key, rule, measurement, timing, timing.p90_ms, name)
+
+
+def p99(rule: rules.LatencyRule, evidence: Evidence) -> Iterator[Finding]:
+    """Judge the latency that one in a hundred inferences exceeds."""
+    key = "latency_p99_ms"
+    measurement = evidence.measurement(key, rule.devices)
+    for name, timing in _timings(key, rule, evidence):
+        missing = f"p99 takes {_P99_RUNS} timed inferences, {timing.runs} were measured"
+        yield _judged(key, rule, measurement, timing, timing.p99_ms, name, missing)
+
+
+def throughput(rule: rules.ThroughputRule, evidence: Evidence) -> Iterator[Finding]:
+    """Judge the images a second: the batch over its median latency, one batch at a time."""
+    key = "throughput_per_s"
+    measurement = evidence.measurement(key, rule.devices)
+    per_s = 1000 * measurement.batch
+    for name, timing in _timings(key, rule, evidence):
+        ms = timing.p50_ms
+        found = Interval(
+            value=per_s / ms.value,
+            low=per_s / ms.high,
+            high=per_s / ms.low,
+            confidence=ms.confidence,
+        )
+        state, doubt = _doubted(
+            side_above(found, rule.least), key, rule, measurement, timing, found
+        )
+        detail = f"batch {measurement.batch}, p50 {_ms(ms)}, {name}"
+        p_value = p_values.ratio_p_value(ms, per_s / rule.least)
+        yield finding(key, rule, name, found, rule.least, state, detail, doubt, p_value)
+
+
+def memory(rule: rules.MemoryRule, evidence: Evidence) -> Iterator[Finding]:
+    """Judge the peak memory of the process that ran the model, as it was measured."""
+    key = "peak_memory_mib"
+    for name, timing in _timings(key, rule, evidence):
+        found = exactly(timing.peak_memory_mib)
+        yield finding(key, rule, name, found, rule.limit, side(found, rule.limit), name)
+
+
+def memory_baseline_ratio(rule: rules.MemoryRule, evidence: Evidence) -> Iterator[Finding]:
+    """Judge the peak memory over the baseline's."""
+    key = "memory_baseline_ratio"
+    for name, timing in _timings(key, rule, evidence):
+        now, then = timing.peak_memory_mib, evidence.entry(name, key).peak_memory_mib
+        if then <= 0:
+            raise RecordError(f"the baseline of '{name}' has no peak memory to compare with")
+        found = exactly(now / then)
+        detail = f"{then:.3g} MiB -> {now:.3g} MiB, {name}"
+        yield finding(key, rule, name, found, rule.limit, side(found, rule.limit), detail)
+
+
+def _timings(
+    key: str, rule: rules.MeasuredRule | rules.MemoryRule, evidence: Evidence
+) -> Iterator[tuple[str, Timing]]:
+    measurement = evidence.measurement(key, rule.devices)
+    for name in evidence.names(key, rule.artifacts):
+        yield name, evidence.timing(name, key, measurement)
+
+
+def _judged(
+    key: str,
+    rule: rules.LatencyRule,
+    measurement: Measurement,
+    timing: Timing,
+    found: Interval | None,
+    detail: str,
+    missing: str = "",
+) -> Finding:
+    """Judge a latency or a ratio; None: not known, and ``missing`` says why."""
+    name = timing.subject
+    if found is None:
+        return finding(key, rule, name, None, rule.limit, "inconclusive", detail, missing)
+    state, doubt = _doubted(side(found, rule.limit), key, rule, measurement, timing, found)
+    p_value = p_values.ratio_p_value(found, rule.limit)
+    return finding(key, rule, name, found, rule.limit, state, detail, doubt, p_value)
+
+
+def _doubted(
+    state: State,
+    key: str,
+    rule: rules.MeasuredRule,
+    measurement: Measurement,
+    timing: Timing,
+    found: Interval,
+) -> tuple[State, str]:
+    """What makes a measurement doubtful makes its answer so, a pass as well as a failure."""
+    measured = (1 + found.confidence) / 2
+    if rule.confidence > measured + _ROUNDING:
+        raise UsageError(
+            f"gate.{key}.confidence is {rule.confidence:g}, but latency was measured for "
+            f"at most {measured:g}"
+        )
+    if measurement.warnings:
+        return "inconclusive", "; ".join(measurement.warnings)
+    if timing.runs < rule.runs:
+        return "inconclusive", f"{timing.runs} timed inferences, but the rule asks for {rule.runs}"
+    doubt = "take more blocks or a quieter machine" if state == "inconclusive" else ""
+    return state, doubt
+
+
+def _ms(time: Interval) -> str:
+    return f"{time.value:.3g} ms"
