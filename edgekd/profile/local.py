@@ -67,13 +67,6 @@ def measure(
         np.savez(handle, **arrays)
     record = _record(spec, found, samples)
     records.write(record, target)
-    if spec.energy:
-        readings = samples.with_suffix(".power.npz")
-        models = [subject.runs[0] for subject in subjects]
-        record = sampling.with_energy(
-            record, models, images_nchw, place, readings, progress or Silent()
-        )
-        records.write(record, target)
     return record
 
 
