@@ -14,6 +14,7 @@ from edgekd import __version__
 from edgekd.cli import console
 from edgekd.cli.commands import (
     calibration,
+    compare,
     diff,
     doctor,
     evaluate,
@@ -24,6 +25,7 @@ from edgekd.cli.commands import (
     init,
     landscape,
     lint,
+    package,
     profile,
     prune,
     quantize,
@@ -49,7 +51,8 @@ app = typer.Typer(
 )
 for module in (
     init, run, prune, quantize, finetune, calibration, export, lint, evaluate, diff, sensitivity,
-    profile, explain_int8, landscape, gate, report, verify, list_command, doctor,
+    profile, explain_int8, landscape, gate, report, compare, verify, package, list_command,
+    doctor,
 ):  # fmt: skip
     app.command(module.NAME)(module.command)
 
