@@ -16,7 +16,7 @@ from .protocol import emit, forward
 if TYPE_CHECKING:
     from .interleave import Worker
 
-_PATIENCE_S = 5.0  # a program's first line may take that long
+_FIRST = 3  # readings that tell the interval
 _SILENT_INTERVALS = 20
 
 
@@ -26,13 +26,15 @@ class Sampler:
     Args:
         source: is closed with this.
         interval_ms: between its readings.
+        patience_s: for the first of them.
     """
 
-    def __init__(self, source: sensors.Source, interval_ms: int) -> None:
+    def __init__(self, source: sensors.Source, interval_ms: int, patience_s: float) -> None:
         self.rails: Tuple[str, ...] = ()
         self.times_ns: List[int] = []
         self.values: List[List[float]] = []
         self._source = source
+        self._patience_s = patience_s
         self._silence_s = max(1.0, _SILENT_INTERVALS * interval_ms / 1000)
         self._begun_ns = time.monotonic_ns()
         self._thread = threading.Thread(target=self._listen, daemon=True)
@@ -41,18 +43,27 @@ class Sampler:
     def close(self) -> None:
         """End the source and the thread."""
         self._source.close()
-        self._thread.join(_PATIENCE_S)
+        self._thread.join(self._patience_s)
 
-    def wait(self) -> None:
-        """Return when the first reading is there.
+    def wait(self) -> float:
+        """Return the seconds between two readings, once the first ones are there.
 
         Raises:
-            SensorError: it does not come.
+            SensorError: they do not come.
         """
-        end = time.monotonic() + _PATIENCE_S
-        while not self.times_ns and self._thread.is_alive() and time.monotonic() < end:
+        end = time.monotonic() + self._patience_s
+        while len(self.times_ns) < _FIRST and self._thread.is_alive() and time.monotonic() < end:
             time.sleep(0.005)
-        self.check()
+        if len(self.times_ns) < _FIRST:
+            self.check()
+            raise sensors.SensorError(
+                "%s told its power only %d times in %.1f s"
+                % (self._source.name, len(self.times_ns), self._patience_s)
+            )
+        first, *_, last = self.times_ns[:_FIRST]
+        interval_s = (last - first) / 1e9 / (_FIRST - 1)
+        self._silence_s = max(self._silence_s, _SILENT_INTERVALS * interval_s)
+        return interval_s
 
     def check(self) -> None:
         """Check that the sensor still speaks.
@@ -85,8 +96,9 @@ def measure(
 ) -> None:
     """Let each model run in its turns beside the sensor, with idle stretches before and after.
 
-    Request: "interval_ms" between readings, "settle_s" before each stretch (clocks and sensors lag
-    behind), "run_s" (each turn), "idle_s" (each idle stretch).
+    Request: "interval_ms" between readings, "patience_s" for the first ones, "settle_s" before each
+    stretch (clocks and sensors lag behind), "run_s" (each turn), "idle_s" (each idle stretch); both
+    last longer where the sensor is too slow for "readings" in that time.
 
     Lines: "stretch" for each turn ("subject", "block") and each idle stretch (both None),
     "progress" after each turn; last "power": all readings, or the reason why there are none.
@@ -94,9 +106,10 @@ def measure(
     sampler: Optional[Sampler] = None
     try:
         source = sensors.open_source(request["interval_ms"])
-        sampler = Sampler(source, request["interval_ms"])
-        sampler.wait()
-        _stretches(workers, turns, request, sampler)
+        sampler = Sampler(source, request["interval_ms"], request["patience_s"])
+        enough_s = request["readings"] * sampler.wait()
+        run_s, idle_s = (max(request[name], enough_s) for name in ("run_s", "idle_s"))
+        _stretches(workers, turns, (request["settle_s"], run_s, idle_s), sampler)
         time.sleep(2 * request["interval_ms"] / 1000)  # a reading behind the last stretch
         sampler.check()
     except sensors.SensorError as error:
@@ -118,22 +131,22 @@ def measure(
 def _stretches(
     workers: Sequence[Worker],
     turns: Sequence[Sequence[int]],
-    request: Dict[str, Any],
+    seconds: Tuple[float, float, float],
     sampler: Sampler,
 ) -> None:
-    settle_s = request["settle_s"]
+    settle_s, run_s, idle_s = seconds
     total = sum(len(turn) for turn in turns)
     done = 0
-    emit("stretch", subject=None, block=None, **_idle(settle_s, request["idle_s"]))
+    emit("stretch", subject=None, block=None, **_idle(settle_s, idle_s))
     for block, turn in enumerate(turns):
         for index in turn:
-            answer = workers[index].ask("stretch %r %r" % (settle_s, request["run_s"]))
+            answer = workers[index].ask("stretch %r %r" % (settle_s, run_s))
             forward(answer, subject=index, block=block)
             done += 1
             note = "%s, energy, round %d" % (workers[index].name, block + 1)
             emit("progress", done=done, total=total, note=note)
             sampler.check()
-    emit("stretch", subject=None, block=None, **_idle(settle_s, request["idle_s"]))
+    emit("stretch", subject=None, block=None, **_idle(settle_s, idle_s))
 
 
 def stretch(run: Callable[[], object], settle_s: float, run_s: float) -> Dict[str, int]:

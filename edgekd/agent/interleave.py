@@ -14,7 +14,7 @@ import sys
 from contextlib import ExitStack
 from typing import Any, Dict, List
 
-from . import board, worker
+from . import board, energy, worker
 from .protocol import AgentError, emit, forward
 from .telemetry import allowed_cores, conditions, snapshot
 
@@ -94,14 +94,15 @@ def run(request: Dict[str, Any]) -> None:
     """Measure what a request asks for, and say what is found line by line.
 
     Request: "engine"; "images" (a .npy of float32 [B, C, H, W]); "threads"; "blocks"; "runs" (timed
-    inferences in a block); "warm_up_s" ([least, most] seconds); "subjects" (each "name", "path").
+    inferences in a block); "warm_up_s" ([least, most] seconds); "subjects" (each "name", "path");
+    "energy" (optional: "blocks", and what ``energy.measure`` wants).
 
     "streams", else 1: inferences at once, each of which makes as many runs.
 
     Lines: "machine"; for each subject "opened" and "warmed"; "conditions" before the first round
     and after the last; "telemetry" before the first and after each; for each turn "block"
     ("subject", "block", "samples_ns", "wall_ns", "gpu_ns"); for each subject "memory"; "progress"
-    between them.
+    between them. With "energy" in the request, what ``energy.measure`` says after that.
 
     Raises:
         AgentError: a model that cannot be opened or run.
@@ -124,6 +125,9 @@ def run(request: Dict[str, Any]) -> None:
         emit("conditions", **conditions())
         _rounds(workers, request, total)
         emit("conditions", **conditions())
+        if request.get("energy"):
+            turns = [order(len(workers), turn) for turn in range(request["energy"]["blocks"])]
+            energy.measure(workers, turns, request["energy"])
         for index, ready in enumerate(workers):
             forward(ready.ask("memory"), subject=index)
 

@@ -78,8 +78,29 @@ def measurement(found: Measurement) -> None:
             line += f", {ratio.value:.3f}x the first [{ratio.low:.3f}, {ratio.high:.3f}]"
         print(f"{line}, {timing.runs} runs")
     print(f"{found.engine}, batch {found.batch}, {found.threads} threads, {found.machine}")
-    for warning in found.warnings:
+    _energies(found)
+    for warning in (*found.warnings, *(found.energy.doubts if found.energy else ())):
         note(f"warning: {warning}")
+
+
+def _energies(found: Measurement) -> None:
+    for timing in found.timings:
+        use = timing.energy
+        if use is not None:
+            mj, ratio = use.per_image_mj, use.ratio_to_first
+            line = f"{timing.subject}: {mj.value:.4g} mJ [{mj.low:.4g}, {mj.high:.4g}] an image"
+            line += f" above idle, {use.gross_per_image_mj:.4g} mJ with it"
+            line += f", {use.power_mw / 1000:.3g} W"
+            if ratio is not None:
+                line += f", {ratio.value:.3f}x the first [{ratio.low:.3f}, {ratio.high:.3f}]"
+            print(line)
+    how = found.energy
+    if how is not None and how.idle_mw is not None:
+        idle = " and ".join(f"{power / 1000:.3g}" for power in how.idle_mw)
+        print(
+            f"energy of the {how.scope} ({', '.join(how.rails)}) by {how.source}, a reading every "
+            f"{how.interval_ms:.0f} ms; idle {idle} W before and after"
+        )
 
 
 def table(rows: list[dict[str, str]]) -> None:

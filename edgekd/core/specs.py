@@ -183,6 +183,7 @@ class Profile(Spec):
     streams: Count = 1  # inferences at once
     builds: Count = 1  # engines built from each file; the slowest is what is reported
     confirm: bool = False  # measure twice, and doubt what does not come back
+    energy: bool = False  # of an inference, too: half a minute for each model
 
     @model_validator(mode="after")
     def _enough_samples(self) -> "Profile":
@@ -197,6 +198,8 @@ class Profile(Spec):
             raise ValueError("one stream is scenario 'single'; for more say 'multi' or 'offline'")
         if self.scenario == "multi" and self.streams == 1:
             raise ValueError("scenario 'multi' needs streams = 2 or more")
+        if self.energy and (self.streams > 1 or self.builds > 1):
+            raise ValueError("energy is that of one stream of one build: leave both at 1")
         return self
 
 

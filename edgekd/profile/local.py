@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from edgekd.core import files, provenance, records, specs
 from edgekd.core.errors import UsageError
 from edgekd.core.progress import Progress, Silent
-from edgekd.profile import doubts, timings
+from edgekd.profile import doubts, sampling, timings
 from edgekd.profile.notes import Notes
 from edgekd.profile.timings import Subject
 from edgekd.remote import errand, inventory, session
@@ -67,6 +67,13 @@ def measure(
         np.savez(handle, **arrays)
     record = _record(spec, found, samples)
     records.write(record, target)
+    if spec.energy:
+        readings = samples.with_suffix(".power.npz")
+        models = [subject.runs[0] for subject in subjects]
+        record = sampling.with_energy(
+            record, models, images_nchw, place, readings, progress or Silent()
+        )
+        records.write(record, target)
     return record
 
 

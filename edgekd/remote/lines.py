@@ -79,6 +79,29 @@ class Telemetry(_Line):
     swapped_pages: Count | None = None  # in and out since boot
 
 
+class Stretch(_Line):
+    """A time in which one model ran without a pause, or nothing did."""
+
+    type: Literal["stretch"]
+    subject: Count | None  # None: nothing ran
+    block: Count | None
+    runs: Count
+    start_ns: Count  # of one clock for stretches and readings
+    end_ns: Count
+
+
+class Power(_Line):
+    """What the board's sensor told during the stretches, or why it told nothing."""
+
+    type: Literal["power"]
+    source: str | None  # "tegrastats"; None: no figure can be had
+    reason: str | None = None
+    unit: Literal["mW", "uJ"] | None = None  # uJ: a counter since the first reading
+    rails: tuple[str, ...] = ()
+    times_ns: tuple[Count, ...] = ()
+    values: tuple[tuple[float, ...], ...] = ()  # [readings, rails]
+
+
 class Conditions(_Line):
     """What stays as it is while nobody changes it; None: the device does not say."""
 
@@ -218,7 +241,8 @@ class Done(_Line):
 Trip = Landed | Waiting | Ready | Piece  # of a landing on a board: no caller sees them
 Moment = Telemetry | Conditions
 Work = Machine | Opened | Warmed | Block | Memory | Moment | Progress | Probe | Built | Timed
-Line = Work | Trip | Error | Done
+Watt = Stretch | Power
+Line = Work | Watt | Trip | Error | Done
 _LINE: TypeAdapter[Line] = TypeAdapter(Annotated[Line, Field(discriminator="type")])
 
 

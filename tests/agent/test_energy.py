@@ -31,9 +31,8 @@ class Sensor:
         self._closed.set()
 
 
-def sampled(monkeypatch: pytest.MonkeyPatch, sensor: Sensor) -> energy.Sampler:
-    monkeypatch.setattr(energy, "_PATIENCE_S", 0.05)
-    sampler = energy.Sampler(sensor, 10)
+def sampled(sensor: Sensor) -> energy.Sampler:
+    sampler = energy.Sampler(sensor, 10, 0.05)
     try:
         sampler.wait()
         while sensor._readings:
@@ -45,27 +44,32 @@ def sampled(monkeypatch: pytest.MonkeyPatch, sensor: Sensor) -> energy.Sampler:
     return sampler
 
 
-def test_a_sensor_that_falls_silent_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_sensor_that_falls_silent_is_noticed() -> None:
     with pytest.raises(SensorError, match="test fell silent for"):
-        sampled(monkeypatch, Sensor({"a": 1.0}))
+        sampled(Sensor(*[{"a": 1.0}] * 3))
 
 
-def test_a_sensor_that_ends_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_sensor_that_is_far_too_slow_is_noticed() -> None:
+    with pytest.raises(SensorError, match="told its power only 2 times"):
+        sampled(Sensor(*[{"a": 1.0}] * 2))
+
+
+def test_a_sensor_that_ends_is_noticed() -> None:
     with pytest.raises(SensorError, match="test ended after 0 readings"):
-        sampled(monkeypatch, Sensor(ends=True))
+        sampled(Sensor(ends=True))
 
 
 @pytest.mark.parametrize("readings", [[], [{}, {}]], ids=["hangs", "lines without a rail"])
 def test_a_sensor_that_never_tells_a_power_is_noticed(
-    monkeypatch: pytest.MonkeyPatch, readings: list[dict[str, float]]
+    readings: list[dict[str, float]],
 ) -> None:
     with pytest.raises(SensorError, match="test told no power for"):
-        sampled(monkeypatch, Sensor(*readings))
+        sampled(Sensor(*readings))
 
 
 def test_a_reading_of_other_rails_than_the_first_is_left_out() -> None:
     whole = {"b": 2.0, "a": 1.0}
-    sampler = energy.Sampler(Sensor(whole, {"a": 9.0}, {}, whole, ends=True), 10)
+    sampler = energy.Sampler(Sensor(whole, {"a": 9.0}, {}, whole, ends=True), 10, 0.05)
     sampler.close()
     assert sampler.rails == ("a", "b")
     assert sampler.values == [[1.0, 2.0], [1.0, 2.0]]

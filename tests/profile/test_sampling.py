@@ -1,0 +1,146 @@
+"""The whole way of energy: agent, workers, and a stand-in for tegrastats on the PATH."""
+
+import os
+import shlex
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edgekd.core import files, records, specs
+from edgekd.core.errors import DeviceError
+from edgekd.core.progress import Silent
+from edgekd.profile import energy, local, sampling
+from edgekd.profile.local import Subject
+from edgekd.remote import inventory, session
+from tests import nets
+
+STANDIN = Path(__file__).parents[1] / "standins" / "tegrastats" / "tegrastats.py"
+IMAGES = np.ones((1, 1, 2, 2), np.float32)
+
+
+def prepare(patch: pytest.MonkeyPatch, folder: Path, fault: str = "") -> None:
+    """Put the stand-in on the PATH, and make everything as short as it can be."""
+    program = folder / "bin" / "tegrastats"
+    program.parent.mkdir()
+    words = shlex.join([sys.executable, "-S", str(STANDIN)])
+    program.write_text(f'#!/bin/sh\nexec {words} "$@"\n')
+    program.chmod(0o755)
+    patch.setenv("PATH", f"{program.parent}{os.pathsep}{os.environ['PATH']}")
+    patch.setenv("STANDIN_TEGRASTATS_FAULT", fault)
+    patch.setattr(local, "WARM_UP_S", (0.0, 0.05))
+    patch.setattr(sampling, "WARM_UP_S", (0.0, 0.05))
+    patch.setattr(energy, "FEWEST_READINGS", 3)  # a busy machine must not fail this
+    patch.setattr(energy, "GAP_RATIO", 0.9)
+    for name, value in {
+        "BLOCKS": 6, "INTERVAL_MS": 10, "PATIENCE_S": 1.0, "SETTLE_S": 0.03, "RUN_S": 0.2,
+        "IDLE_S": 0.2,
+    }.items():  # fmt: skip
+        patch.setattr(sampling, name, value)
+
+
+def measure(folder: Path, *names: str) -> records.Measurement:
+    subjects = []
+    for name in names:
+        path = nets.linear(folder / f"{name}.onnx", np.eye(4), (1, 2, 2))
+        subjects.append(Subject(name, path, files.sha256_of(path)))
+    spec = specs.Profile(blocks=6, runs=5, energy=True)
+    return local.measure(subjects, spec, IMAGES, folder / "out")
+
+
+@pytest.fixture(scope="module")
+def measured(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("measured")
+    with pytest.MonkeyPatch.context() as patch:
+        prepare(patch, folder)
+        measure(folder, "teacher", "student")
+    return folder / "out"
+
+
+@pytest.fixture
+def record(measured: Path) -> records.Measurement:
+    return records.read(records.Measurement, measured / "measurement.json")
+
+
+def test_idle_power_and_where_it_is_from_are_recorded(record: records.Measurement) -> None:
+    found = record.energy
+    assert found is not None
+    assert found.missing is None
+    assert (found.source, found.rails, found.scope) == ("tegrastats", ("VDD_IN",), "module")
+    assert found.idle_mw is not None
+    assert all(4000 <= power_mw < 6000 for power_mw in found.idle_mw)  # 4 W, and a little noise
+    assert found.blocks == 6
+    assert found.fewest_readings >= 3
+
+
+def test_a_model_that_runs_takes_more_than_an_idle_machine(record: records.Measurement) -> None:
+    assert record.energy is not None
+    assert record.energy.idle_mw is not None
+    for timing in record.timings:
+        use = timing.energy
+        assert use is not None
+        assert max(record.energy.idle_mw) < use.power_mw <= 10000  # the stand-in's most
+        assert 0 < use.per_image_mj.low <= use.per_image_mj.value <= use.per_image_mj.high
+        assert use.per_image_mj.value < use.gross_per_image_mj
+        assert use.images > 6
+    ratios = [timing.energy.ratio_to_first for timing in record.timings if timing.energy]
+    assert ratios[0] is None
+    assert ratios[1] is not None
+
+
+def test_the_readings_are_kept_beside_the_record(
+    measured: Path, record: records.Measurement
+) -> None:
+    assert record.energy is not None
+    assert record.energy.readings_file == "samples.power.npz"
+    assert record.energy.readings_sha256 is not None
+    file = measured / record.energy.readings_file
+    records.check_file(file, record.energy.readings_sha256)
+    with np.load(file, allow_pickle=False) as kept:
+        assert kept["rails"].tolist() == ["VDD_CPU_GPU_CV", "VDD_IN", "VDD_SOC"]
+        assert len(kept["stretches"]) == 1 + 6 * 2 + 1
+
+
+@pytest.mark.parametrize(
+    ("fault", "reason"),
+    [
+        ("hung", "tegrastats told no power for"),
+        ("bare", "tegrastats told no power for"),
+        ("silent", "tegrastats fell silent for"),
+        ("ends", "tegrastats ended after"),
+    ],
+)
+def test_a_sensor_that_fails_spoils_the_energy_and_not_the_latency(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: str, reason: str
+) -> None:
+    prepare(monkeypatch, tmp_path, fault)
+    monkeypatch.setattr(sampling, "RUN_S", 0.5)  # longer than the stand-in speaks
+    found = measure(tmp_path, "net")
+    assert found.energy is not None
+    assert found.energy.missing is not None
+    assert reason in found.energy.missing
+    assert found.timings[0].energy is None
+    assert found.timings[0].p50_ms.value > 0
+
+
+def test_energy_is_not_measured_unless_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prepare(monkeypatch, tmp_path)
+    path = nets.linear(tmp_path / "net.onnx", np.eye(4), (1, 2, 2))
+    subject = Subject("net", path, files.sha256_of(path))
+    found = local.measure([subject], specs.Profile(blocks=6, runs=5), IMAGES, tmp_path / "out")
+    assert found.energy is None
+    assert not (tmp_path / "out" / "samples.power.npz").exists()
+
+
+def test_an_agent_that_sends_no_power_is_refused(
+    record: records.Measurement, measured: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script = """print('{"schema_version": 1, "type": "done"}')"""
+    monkeypatch.setattr(session, "local_command", lambda: [sys.executable, "-S", "-c", script])
+    models = [measured.parent / f"{timing.subject}.onnx" for timing in record.timings]
+    place = inventory.usable("host-cpu", None)
+    with pytest.raises(DeviceError, match="sent no readings of power"):
+        sampling.with_energy(record, models, IMAGES, place, tmp_path / "power.npz", Silent())
