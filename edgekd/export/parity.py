@@ -39,7 +39,8 @@ def compare(
     if not (np.isfinite(expected_nk).all() and np.isfinite(found_nk).all()):
         raise ExportError("logits are not finite on real images: is the checkpoint trained?")
     wanted_nk, got_nk = expected_nk.astype(np.float64), found_nk.astype(np.float64)
-    error = float(np.abs(got_nk - wanted_nk).max())
+    errors_nk = np.abs(got_nk - wanted_nk)
+    error = float(errors_nk.max())
     centred_nk = wanted_nk - wanted_nk.mean(axis=0) if len(wanted_nk) > 1 else wanted_nk
     spread = float(centred_nk.std())
     vacuous = spread <= _LEAST_SPREAD * max(1.0, float(np.abs(wanted_nk).max()))
@@ -48,6 +49,7 @@ def compare(
     return Parity(
         images=len(wanted_nk),
         max_error=error,
+        mean_error=float(errors_nk.mean()),
         relative_error=relative,
         cosine=_least_cosine(wanted_nk, got_nk),
         top1_agreement_ratio=float((wanted_nk.argmax(axis=1) == got_nk.argmax(axis=1)).mean()),

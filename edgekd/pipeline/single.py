@@ -15,7 +15,7 @@ from edgekd.export.platform import Platform
 from edgekd.export.target import Target
 from edgekd.models import checkpoint
 from edgekd.models.checkpoint import Model
-from edgekd.pipeline import artifacts, cuts, preflight, quantized, stages, student, teacher
+from edgekd.pipeline import artifacts, build, cuts, preflight, quantized, stages, student, teacher
 from edgekd.pipeline import job as jobs
 from edgekd.pipeline.plan import named
 
@@ -128,25 +128,31 @@ def export(
     seed: int,
     platform: str | None = None,
     batch: str | None = None,
+    device: str | None = None,
+    fleet: Path | None = None,
+    progress: Progress | None = None,
 ) -> records.Artifact:
-    """Export a model to one target; parity and ranges are taken from the training images."""
+    """Export a model to one target; parity and ranges are taken from the training images.
+
+    With ``device``, that board builds the engine, and runs it on the same images.
+    """
     _must_be_free(out)
     wanted = Target.read(target) if batch is None else Target.read(target).at_batch(batch)
     board = Platform.read(platform) if platform else None
     if board is not None:
         board.shape(wanted)  # what it refuses, it refuses before images are read
+    site = None if device is None else build.survey(device, wanted, board, fleet)
     splits = None if source in {None, "random"} else load(str(source), arguments, seed)
     model = arguments.open(splits)
     spec = specs.Export(targets=(target,), calibrator=calibrator, calibration_images=images)
-    return artifacts.export(
-        model,
-        wanted,
-        spec,
-        splits.train if splits else None,
-        out,
-        seed=seed,
-        random=source == "random",
-        platform=board,
+    shown = splits.train if splits else None
+    artifact = artifacts.export(
+        model, wanted, spec, shown, out, seed=seed, random=source == "random", platform=board
+    )
+    if site is None:
+        return artifact
+    return build.build(
+        site, wanted, artifact, out, model=model, images=shown, seed=seed, progress=progress
     )
 
 

@@ -39,11 +39,22 @@ def visit(name: str, file: Path | None = None) -> list[Finding]:
         DeviceError: it cannot be reached, or answers something else.
     """
     place = inventory.find(name, file)
+    return list(examine(place, ask(place)))
+
+
+def ask(place: inventory.Place) -> lines.Probe:
+    """Ask a device what it is.
+
+    Raises:
+        DeviceError: it cannot be reached, or answers something else.
+    """
     with session.talk("probe", reach=place.reach) as said:
         probes = [line for line in said if isinstance(line, lines.Probe)]
     if len(probes) != 1:
-        raise DeviceError(f"'{name}' was asked once what it is, but answered {len(probes)} times")
-    return list(examine(place, probes[0]))
+        raise DeviceError(
+            f"'{place.name}' was asked once what it is, but answered {len(probes)} times"
+        )
+    return probes[0]
 
 
 def examine(place: inventory.Place, probe: lines.Probe) -> Iterator[Finding]:

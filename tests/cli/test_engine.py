@@ -8,15 +8,12 @@ import pytest
 from edgekd.core.engine import Engine
 from edgekd.export.formats import tensorrt
 from tests.cli.conftest import Command
-from tests.standins.cudart import build as cudart
-
-STANDINS = Path(__file__).parents[1] / "standins"
-GPU = 'description = "A GPU of this machine"\nreach = "local"\nengine = "tensorrt"\n'
+from tests.pipeline import board
 
 
 @pytest.fixture
 def arguments(weights: Path, tmp_path: Path) -> list[object]:
-    (tmp_path / "gpu.toml").write_text(GPU)
+    (tmp_path / "gpu.toml").write_text(board.GPU)
     return [
         "export", "digits_resnet", "--weights", weights, "--calibration", "digits",
         "--target", "tensorrt-int8", "--calibration-images", 32, "--calibrator", "minmax",
@@ -27,10 +24,8 @@ def arguments(weights: Path, tmp_path: Path) -> list[object]:
 def test_engine_comes_back_with_its_record(
     edgekd: Command, arguments: list[object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("EDGEKD_STANDIN_TRT", "10.3.0")
-    monkeypatch.setenv("EDGEKD_CUDART", str(cudart.library(tmp_path)))
-    monkeypatch.setenv("PYTHONPATH", str(STANDINS))
-    status, out, _ = edgekd(*arguments, "--device", tmp_path / "gpu.toml", "--json")
+    device = board.here(tmp_path, monkeypatch, "10.3.0")
+    status, out, _ = edgekd(*arguments, "--device", device, "--json")
     assert status == 0
     record = tensorrt.verify(tmp_path / "out" / "model.plan", tmp_path / "out" / "model.onnx")
     assert Engine.model_validate(json.loads(out)["engine"]) == record
@@ -47,10 +42,29 @@ def test_device_that_builds_no_engines_is_refused_first(
     assert not (tmp_path / "out").exists()
 
 
-def test_machine_without_tensorrt_keeps_the_file(
+def test_machine_without_tensorrt_is_told_before_the_export(
     edgekd: Command, arguments: list[object], tmp_path: Path
 ) -> None:
     status, _, err = edgekd(*arguments, "--device", tmp_path / "gpu.toml")
     assert status == 4
-    assert "the engine 'tensorrt' is missing on this machine" in err
-    assert (tmp_path / "out" / "model.onnx").is_file()
+    assert "has neither TensorRT's Python package nor trtexec" in err
+    assert not (tmp_path / "out").exists()
+
+
+def test_what_the_engine_computes_is_printed(
+    edgekd: Command, arguments: list[object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    device = board.here(tmp_path, monkeypatch, "11.4.0")
+    status, out, _ = edgekd(*arguments, "--device", device)
+    assert status == 0
+    assert "engine against checkpoint: passed, relative error" in out
+    assert "engine against ONNX Runtime: passed, relative error 0 of 0.5, largest 0 (mean 0)" in out
+
+
+def test_a_target_for_another_engine_is_refused_first(
+    edgekd: Command, arguments: list[object], tmp_path: Path
+) -> None:
+    arguments[arguments.index("tensorrt-int8")] = "onnx-int8"
+    status, _, err = edgekd(*arguments, "--device", tmp_path / "gpu.toml")
+    assert status == 2
+    assert "target 'onnx-int8' is not made for TensorRT" in err

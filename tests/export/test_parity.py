@@ -14,6 +14,7 @@ def test_error_is_measured_in_standard_deviations_of_the_logits() -> None:
     found = compare(LOGITS_NK, found_nk, tolerance=0.25)
     assert found.max_error == pytest.approx(0.2)
     assert found.relative_error == pytest.approx(0.2)
+    assert found.mean_error == pytest.approx(0.05)
     assert found.state == "passed"
     assert compare(LOGITS_NK, found_nk, tolerance=0.15).state == "failed"
 

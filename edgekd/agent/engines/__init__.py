@@ -7,6 +7,7 @@ A module here is called like its engine and has ``DISTRIBUTIONS`` (the packages 
 from __future__ import annotations
 
 import importlib
+import importlib.util
 from importlib import metadata
 from typing import TYPE_CHECKING, Any, Optional, Tuple
 
@@ -45,7 +46,10 @@ def names() -> Tuple[str, ...]:
 
 
 def version(name: str) -> Optional[str]:
-    """Return the installed version of an engine's runtime, without importing it; None: missing."""
+    """Return the installed version of an engine's runtime, without importing it; None: missing.
+
+    "unknown": it is there, but no package manager says of which version.
+    """
     module = _module(name)
     if hasattr(module, "version"):  # a program, not a package
         told: Optional[str] = module.version()
@@ -55,7 +59,7 @@ def version(name: str) -> Optional[str]:
             return metadata.version(distribution)
         except metadata.PackageNotFoundError:
             continue
-    return None
+    return None if importlib.util.find_spec(name) is None else "unknown"
 
 
 def load_runtime(name: str) -> None:

@@ -20,12 +20,9 @@ from edgekd.cli.options import (
 from edgekd.core import extras
 
 if TYPE_CHECKING:
-    from edgekd.core.engine import Engine
-    from edgekd.core.records import Artifact
-    from edgekd.remote.inventory import Place
+    from edgekd.core.records import Artifact, Parity
 
 NAME = "export"
-_PLAN = "model.plan"
 
 
 def command(
@@ -76,9 +73,9 @@ def command(
     --out jetson --device line-3
     """
     extras.require("torch", "train", "to export a model")
-    from edgekd.pipeline import single  # torch: only now
+    from edgekd.export.formats import tensorrt  # onnx and torch: only now
+    from edgekd.pipeline import build, single
 
-    place = None if device is None else _builder(device, inventory)
     model = single.ModelArguments(
         checkpoint, weights, classes, channels(mean, "mean"), channels(std, "std"), image_size
     )
@@ -92,54 +89,41 @@ def command(
         seed=seed,
         platform=platform,
         batch=batch,
+        device=device,
+        fleet=inventory,
+        progress=console.progress(),
     )
-    engine = None if place is None else _build(out, artifact, place)
+    engine = None if device is None else tensorrt.verify(out / build.PLAN)
     if json:
         shown = artifact.model_dump(mode="json")
         console.result(shown | ({"engine": engine.model_dump(mode="json")} if engine else {}))
         return
-    parity = artifact.parity
     print(f"{out / artifact.file}: {artifact.bytes:,} bytes, {_form(artifact)}")
     if artifact.quantised_layers:
         layers = artifact.quantised_layers + artifact.float_layers
         print(f"{artifact.quantised_layers} of {layers} weighted layers compute in INT8")
-    print(
-        f"parity on {parity.images} images: {parity.state}, relative error "
-        f"{parity.relative_error:.2g}, same top-1 for {parity.top1_agreement_ratio:.1%}"
-    )
+    print(f"parity on {artifact.parity.images} images: {_parity(artifact.parity)}")
     for note in artifact.notes:
         print(note)
     if engine is not None:
-        print(f"{out / _PLAN}: {engine.plan_bytes:,} bytes, {engine.engine}, {engine.gpu.name}")
+        print(
+            f"{out / build.PLAN}: {engine.plan_bytes:,} bytes, {engine.engine}, {engine.gpu.name}"
+        )
     elif artifact.target.startswith("tensorrt"):
         print("engine not built: that needs TensorRT on the board itself")
+    if artifact.engine_parity is not None:
+        print(f"engine against checkpoint: {_parity(artifact.engine_parity.to_checkpoint)}")
+        print(f"engine against ONNX Runtime: {_parity(artifact.engine_parity.to_file)}")
     if not artifact.accuracy_valid:
         print("NOT VALID for accuracy: its ranges come from random numbers")
 
 
-def _builder(device: str, file: Path | None) -> "Place":
-    """Return the board that will build, before minutes are spent on the export."""
-    from edgekd.core.errors import UsageError
-    from edgekd.remote import inventory
-
-    place = inventory.usable(device, file)
-    if place.device.engine != "tensorrt":
-        raise UsageError(
-            f"'{device}' runs {place.device.engine}, which builds no engines: leave --device out"
-        )
-    return place
-
-
-def _build(out: Path, artifact: "Artifact", place: "Place") -> "Engine":
-    """Build the engine of what was exported; it and its record lie beside the file."""
-    from edgekd.export.formats import tensorrt
-
-    return tensorrt.build(
-        out / artifact.file,
-        out / _PLAN,
-        tensorrt.Wishes(typing=artifact.typing or "auto"),
-        reach=place.reach,
-        layers=out / "layers.json",
+def _parity(found: "Parity") -> str:
+    mean = "" if found.mean_error is None else f" (mean {found.mean_error:.2g})"
+    return (
+        f"{found.state}, relative error {found.relative_error:.2g} of {found.tolerance:g}, "
+        f"largest {found.max_error:.2g}{mean}, cosine {found.cosine:.4f}, "
+        f"same top-1 for {found.top1_agreement_ratio:.1%}"
     )
 
 
