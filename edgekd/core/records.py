@@ -16,6 +16,7 @@ from edgekd.core.errors import RecordError
 Split = Literal["train", "validation", "test"]
 State = Literal["passed", "failed", "inconclusive"]
 Unit = Literal["pp", "%", "ratio", "ms", "per s", "MiB", "sd", "findings"]  # sd: of the logits
+Scope = Literal["module", "board", "package", "sum of rails"]
 R = TypeVar("R", bound="Record")
 
 
@@ -202,6 +203,16 @@ class Build(Part):
     p50_ms: Interval
 
 
+class Consumption(Part):
+    """The electrical energy of one artifact; see ``Energy`` for what was measured."""
+
+    per_image_mj: Interval  # above idle: median over the blocks
+    gross_per_image_mj: float  # with what the device takes when idle
+    power_mw: float  # median over the blocks while it ran, with what the device takes when idle
+    ratio_to_first: Interval | None  # of energies above idle, paired by block; None: the first
+    images: int
+
+
 class Timing(Part):
     """The latency of one artifact."""
 
@@ -223,6 +234,23 @@ class Timing(Part):
     peak_memory_mib: float  # of the host process, with what a GPU that shares memory maps there
     file_bytes: int | None = None  # of the file that ran; None: an older record
     builds: tuple[Build, ...] = ()  # of the engine; the numbers above are those of one of them
+    energy: Consumption | None = None  # None: not measured, or without a result
+
+
+class Energy(Part):
+    """How the energy of a measurement's artifacts was found."""
+
+    missing: str | None = None  # why there is no result; all else is then unknown
+    source: str | None = None  # "tegrastats", "ina3221", "hwmon", "rapl"
+    rails: tuple[str, ...] = ()  # that were added up
+    scope: Scope | None = None  # what they carry together
+    interval_ms: float | None = None  # between two readings, median
+    idle_mw: tuple[float, float] | None = None  # before and after
+    blocks: int = 0  # of each artifact
+    fewest_readings: int = 0  # in a block
+    doubts: tuple[str, ...] = ()
+    readings_file: str | None = None  # .npz beside the record: all readings and stretches
+    readings_sha256: str | None = None
 
 
 class Measurement(Record):
@@ -240,6 +268,7 @@ class Measurement(Record):
     samples_file: str  # .npz beside the record: one [blocks, runs] array in ms per artifact
     samples_sha256: str
     foreign_load_ratio: float | None  # share of the processor that others took; None: unknown
+    energy: Energy | None = None  # None: not asked for
     noise_ratio: Interval | None = None  # A/A: the first's odd blocks over its even ones
     clocks_locked: bool | None = None  # None: the device does not say
     temperatures_c: tuple[float, float] | None = None  # of the hottest part, before and after
