@@ -25,6 +25,7 @@ from edgekd.cli.commands import (
     init,
     landscape,
     lint,
+    package,
     profile,
     prune,
     quantize,
@@ -50,7 +51,7 @@ app = typer.Typer(
 )
 for module in (
     init, run, prune, quantize, finetune, calibration, export, lint, evaluate, diff, sensitivity,
-    profile, explain_int8, landscape, gate, report, compare, verify, list_command,
+    profile, explain_int8, landscape, gate, report, compare, verify, package, list_command,
     doctor,
 ):  # fmt: skip
     app.command(module.NAME)(module.command)
