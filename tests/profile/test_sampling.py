@@ -1,7 +1,5 @@
 """The whole way of energy: agent, workers, and a stand-in for tegrastats on the PATH."""
 
-import os
-import shlex
 import sys
 from pathlib import Path
 
@@ -11,33 +9,13 @@ import pytest
 from edgekd.core import files, records, specs
 from edgekd.core.errors import DeviceError
 from edgekd.core.progress import Silent
-from edgekd.profile import energy, local, sampling
+from edgekd.profile import local, sampling
 from edgekd.profile.local import Subject
 from edgekd.remote import inventory, session
 from tests import nets
+from tests.standins import power
 
-STANDIN = Path(__file__).parents[1] / "standins" / "tegrastats" / "tegrastats.py"
 IMAGES = np.ones((1, 1, 2, 2), np.float32)
-
-
-def prepare(patch: pytest.MonkeyPatch, folder: Path, fault: str = "") -> None:
-    """Put the stand-in on the PATH, and make everything as short as it can be."""
-    program = folder / "bin" / "tegrastats"
-    program.parent.mkdir()
-    words = shlex.join([sys.executable, "-S", str(STANDIN)])
-    program.write_text(f'#!/bin/sh\nexec {words} "$@"\n')
-    program.chmod(0o755)
-    patch.setenv("PATH", f"{program.parent}{os.pathsep}{os.environ['PATH']}")
-    patch.setenv("STANDIN_TEGRASTATS_FAULT", fault)
-    patch.setattr(local, "WARM_UP_S", (0.0, 0.05))
-    patch.setattr(sampling, "WARM_UP_S", (0.0, 0.05))
-    patch.setattr(energy, "FEWEST_READINGS", 3)  # a busy machine must not fail this
-    patch.setattr(energy, "GAP_RATIO", 0.9)
-    for name, value in {
-        "BLOCKS": 6, "INTERVAL_MS": 10, "PATIENCE_S": 1.0, "SETTLE_S": 0.03, "RUN_S": 0.2,
-        "IDLE_S": 0.2,
-    }.items():  # fmt: skip
-        patch.setattr(sampling, name, value)
 
 
 def measure(folder: Path, *names: str) -> records.Measurement:
@@ -53,7 +31,7 @@ def measure(folder: Path, *names: str) -> records.Measurement:
 def measured(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("measured")
     with pytest.MonkeyPatch.context() as patch:
-        prepare(patch, folder)
+        power.install(patch, folder)
         measure(folder, "teacher", "student")
     return folder / "out"
 
@@ -114,7 +92,7 @@ def test_the_readings_are_kept_beside_the_record(
 def test_a_sensor_that_fails_spoils_the_energy_and_not_the_latency(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: str, reason: str
 ) -> None:
-    prepare(monkeypatch, tmp_path, fault)
+    power.install(monkeypatch, tmp_path, fault)
     monkeypatch.setattr(sampling, "RUN_S", 0.5)  # longer than the stand-in speaks
     found = measure(tmp_path, "net")
     assert found.energy is not None
@@ -127,7 +105,7 @@ def test_a_sensor_that_fails_spoils_the_energy_and_not_the_latency(
 def test_energy_is_not_measured_unless_asked_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    prepare(monkeypatch, tmp_path)
+    power.install(monkeypatch, tmp_path)
     path = nets.linear(tmp_path / "net.onnx", np.eye(4), (1, 2, 2))
     subject = Subject("net", path, files.sha256_of(path))
     found = local.measure([subject], specs.Profile(blocks=6, runs=5), IMAGES, tmp_path / "out")

@@ -24,11 +24,29 @@ def read_once(source: Polled | None) -> dict[str, float] | None:
         # 4976 mV * 2508 mA = 12479.808 mW ...; in7 is no rail
         ("orin-nano-jp6", {"VDD_IN": 12479.808, "VDD_CPU_GPU_CV": 4669.92, "VDD_SOC": 2821.824}),
         ("agx-orin-jp6", {"VDD_GPU_SOC": 2340.0, "VIN_SYS_5V0": 4025.0}),  # two chips; NC is none
-        ("nano-jp4", {"POM_5V_IN": 2496.0, "POM_5V_GPU": 0.0, "POM_5V_CPU": 1246.0}),  # iio
     ],
 )
 def test_an_ina3221_gives_volts_times_amperes(tree: str, rails_mw: dict[str, float]) -> None:
     assert read_once(ina3221.open_source(str(JETSON / tree), 1)) == rails_mw
+
+
+def iio(root: Path) -> str:
+    """Write the sensor of a Nano with JetPack 4; such a name would trouble other file systems."""
+    folder = root / "sys/bus/i2c/drivers/ina3221x/6-0040/iio:device0"
+    folder.mkdir(parents=True)
+    rails = [("POM_5V_IN", 4992, 500), ("NC", 4984, 0), ("POM_5V_CPU", 4984, 250)]
+    for channel, (name, millivolts, milliamperes) in enumerate(rails):
+        (folder / f"rail_name_{channel}").write_text(f"{name}\n")
+        (folder / f"in_voltage{channel}_input").write_text(f"{millivolts}\n")
+        (folder / f"in_current{channel}_input").write_text(f"{milliamperes}\n")
+    return str(root)
+
+
+def test_an_ina3221_of_jetpack_4_is_read_through_the_industrial_io_subsystem(
+    tmp_path: Path,
+) -> None:
+    found = read_once(ina3221.open_source(iio(tmp_path), 1))
+    assert found == {"POM_5V_IN": 2496.0, "POM_5V_CPU": 1246.0}
 
 
 def test_a_chip_that_does_not_answer_gives_no_reading(tmp_path: Path) -> None:
@@ -96,14 +114,13 @@ def test_polling_keeps_its_pace_and_ends_when_closed() -> None:
     assert source.read() is None  # and not in ten seconds
 
 
-@pytest.mark.parametrize(
-    ("tree", "name"),
-    [("orin-nano-jp6", "tegrastats"), ("nano-jp4", "ina3221")],
-)
-def test_the_first_source_that_is_there_is_opened(tree: str, name: str) -> None:
-    source = sensors.open_source(100, str(JETSON / tree))
+def test_the_first_source_that_is_there_is_opened(tmp_path: Path) -> None:
+    zone(tmp_path, "0", "package-0", 1)
+    assert sensors.open_source(100, str(tmp_path)).name == "rapl"
+    assert sensors.open_source(100, iio(tmp_path)).name == "ina3221"  # before a processor's
+    source = sensors.open_source(100, str(JETSON / "orin-nano-jp6"))
     source.close()
-    assert source.name == name
+    assert source.name == "tegrastats"  # though it has an INA3221
 
 
 def test_a_machine_without_any_sensor_is_told_what_was_looked_for(tmp_path: Path) -> None:
