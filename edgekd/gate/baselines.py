@@ -66,7 +66,7 @@ def path(folder: Path, device: str) -> Path:
     Raises:
         RecordError: the device's name is no file name.
     """
-    if Path(device).name != device:
+    if not device or Path(device).name != device:
         raise RecordError(f"a device's name must do as a file name, but one is '{device}'")
     return folder / f"{device}.json"
 

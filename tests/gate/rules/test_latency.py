@@ -1,0 +1,159 @@
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from edgekd.core import checking, records, run_folder, specs
+from edgekd.core.errors import RecordError, UsageError
+from edgekd.core.records import Finding, Interval, Measurement
+from edgekd.gate import baselines
+from edgekd.gate import rules as gate
+from tests import builders
+from tests.builders import Step
+
+
+def judged(run: Path, baseline: baselines.Baseline | None = None, **given: Any) -> Finding:
+    spec = checking.checked(specs.Gate, given, "gate")
+    return gate.judge(spec, run_folder.read(run), baseline=baseline).findings[0]
+
+
+def with_timing(folder: Path, batch: int = 1, **changes: Any) -> Path:
+    """Make a run whose onnx-int8 has other fields in its timing."""
+    run = builders.make_run(folder, artifacts={"onnx-int8": Step()})
+    path = run_folder.measurement(run) / "measurement.json"
+    measurement = records.read(Measurement, path)
+    timings = tuple(
+        timing.model_copy(update=changes) if timing.subject == "onnx-int8" else timing
+        for timing in measurement.timings
+    )
+    builders.change(Measurement, path, timings=timings, batch=batch)
+    return run
+
+
+def ms(low: float, value: float, high: float) -> Interval:
+    return Interval(value=value, low=low, high=high, confidence=0.95)
+
+
+def baseline(run: Path, **changes: Any) -> baselines.Baseline:
+    found = run_folder.read(run)
+    assert found.measurement is not None
+    return baselines.of(found, found.measurement).model_copy(update=changes)
+
+
+@pytest.mark.parametrize("which", ["p50", "p90", "p99"])
+@pytest.mark.parametrize(
+    ("limit", "state"), [(6.0, "passed"), (5.0, "inconclusive"), (3.9, "failed")]
+)
+def test_each_percentile_is_judged_by_its_interval(
+    tmp_path: Path, which: str, limit: float, state: str
+) -> None:
+    run = with_timing(tmp_path, **{f"{which}_ms": ms(4.0, 5.0, 6.0)})
+    found = judged(run, **{f"latency_{which}_ms": {"limit": limit}})
+    assert found.state == state
+    assert found.unit == "ms"
+
+
+def test_percentile_is_said_with_its_unit(tmp_path: Path) -> None:
+    run = with_timing(tmp_path, p99_ms=ms(4.0, 5.0, 6.0))
+    found = judged(run, latency_p99_ms={"limit": 8})
+    assert found.message == "latency p99 5.00 ms [..6.00], limit 8.00 ms (onnx-int8)"
+
+
+def test_p99_of_too_few_inferences_is_inconclusive(tmp_path: Path) -> None:
+    run = with_timing(tmp_path, p99_ms=None, runs=100)
+    found = judged(run, latency_p99_ms={"limit": 1000})
+    assert found.state == "inconclusive"
+    assert found.measured is None
+    assert "p99 takes 299 timed inferences, 100 were measured" in found.message
+
+
+def test_fewer_inferences_than_the_rule_asks_for_are_inconclusive(tmp_path: Path) -> None:
+    run = with_timing(tmp_path)
+    assert judged(run, latency_p50_ms={"limit": 1000, "runs": 300}).state == "passed"
+    found = judged(run, latency_p50_ms={"limit": 1000, "runs": 301})
+    assert found.state == "inconclusive"
+    assert "300 timed inferences, but the rule asks for 301" in found.message
+
+
+def test_throughput_is_the_batch_over_the_median(tmp_path: Path) -> None:
+    # 8 images in 4, 5, 6.25 ms: 2,000, 1,600 and 1,280 a second.
+    run = with_timing(tmp_path, batch=8, p50_ms=ms(4.0, 5.0, 6.25))
+    found = judged(run, throughput_per_s={"least": 1200})
+    assert found.state == "passed"
+    assert found.measured == ms(1280.0, 1600.0, 2000.0)
+    assert found.message == (
+        "throughput 1600 images/s [1280..], at least 1200 (batch 8, p50 5 ms, onnx-int8)"
+    )
+    assert judged(run, throughput_per_s={"least": 1280}).state == "passed"
+    assert judged(run, throughput_per_s={"least": 1500}).state == "inconclusive"
+    assert judged(run, throughput_per_s={"least": 2001}).state == "failed"
+
+
+@pytest.mark.parametrize(("limit", "state"), [(48.0, "passed"), (47.9, "failed")])
+def test_peak_memory_is_judged_as_measured(tmp_path: Path, limit: float, state: str) -> None:
+    run = with_timing(tmp_path, peak_memory_mib=48.0)
+    assert judged(run, peak_memory_mib={"limit": limit}).state == state
+
+
+@pytest.mark.parametrize("rule", ["latency_p50_ms", "peak_memory_mib"])
+def test_rule_for_another_device_is_refused(tmp_path: Path, rule: str) -> None:
+    run = with_timing(tmp_path)
+    assert judged(run, **{rule: {"limit": 1000, "devices": ["orin", "host-cpu"]}}).state == "passed"
+    with pytest.raises(RecordError, match="is for orin, but latency was measured on 'host-cpu'"):
+        judged(run, **{rule: {"limit": 1000, "devices": ["orin"]}})
+
+
+def test_disturbed_measurement_decides_no_percentile_and_no_throughput(tmp_path: Path) -> None:
+    run = with_timing(tmp_path)
+    path = run_folder.measurement(run) / "measurement.json"
+    builders.change(Measurement, path, warnings=("the board throttled",))
+    for rule in ({"latency_p50_ms": {"limit": 1000}}, {"throughput_per_s": {"least": 1}}):
+        found = judged(run, **rule)
+        assert found.state == "inconclusive"
+        assert "the board throttled" in found.message
+
+
+# Baselines
+
+
+@pytest.mark.parametrize(
+    ("now", "limit", "state"),
+    [
+        (ms(4.9, 5.0, 5.1), 1.10, "passed"),  # at most 5.1 / 4.9 = 1.041
+        (ms(4.9, 5.0, 5.1), 1.03, "inconclusive"),
+        (ms(5.9, 6.0, 6.1), 1.10, "failed"),  # at least 5.9 / 5.1 = 1.157
+    ],
+)
+def test_median_is_compared_with_the_baselines(
+    tmp_path: Path, now: Interval, limit: float, state: str
+) -> None:
+    then = baseline(with_timing(tmp_path / "then", p50_ms=ms(4.9, 5.0, 5.1)))
+    run = with_timing(tmp_path / "now", p50_ms=now)
+    found = judged(run, then, latency_baseline_ratio={"limit": limit})
+    assert found.state == state
+    assert "times the baseline's" in found.message
+
+
+def test_ratio_to_the_baseline_goes_from_best_over_worst_to_the_reverse(tmp_path: Path) -> None:
+    then = baseline(with_timing(tmp_path / "then", p50_ms=ms(4.0, 5.0, 8.0)))
+    run = with_timing(tmp_path / "now", p50_ms=ms(4.0, 5.0, 6.0))
+    found = judged(run, then, latency_baseline_ratio={"limit": 9}).measured
+    assert found == ms(0.5, 1.0, 1.5)
+
+
+def test_memory_is_compared_with_the_baselines(tmp_path: Path) -> None:
+    then = baseline(with_timing(tmp_path / "then", peak_memory_mib=40.0))
+    run = with_timing(tmp_path / "now", peak_memory_mib=50.0)
+    assert judged(run, then, memory_baseline_ratio={"limit": 1.25}).state == "passed"
+    assert judged(run, then, memory_baseline_ratio={"limit": 1.2}).state == "failed"
+
+
+def test_artifact_that_the_baseline_does_not_have_is_refused(tmp_path: Path) -> None:
+    run = with_timing(tmp_path)
+    with pytest.raises(RecordError, match="baseline of 'host-cpu' has no 'onnx-int8'"):
+        judged(run, baseline(run, entries={}), latency_baseline_ratio={"limit": 1})
+
+
+def test_rule_about_a_baseline_needs_one(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="--baselines DIR"):
+        judged(with_timing(tmp_path), latency_baseline_ratio={"limit": 1})
