@@ -117,7 +117,7 @@ def _tradeoff(found: Comparison) -> Section:
         if entry.p50_ms is not None and entry.top1_percent is not None
     ]
     told = "; ".join(
-        f"{p.name} {words.estimate(p.top1_percent, 2)} % at {words.estimate(p.latency_ms, 3)} ms"
+        f"{p.name} {words.estimate(p.top1_percent, 2)} % at {words.estimate(p.cost, 3)} ms"
         for p in points
     )
     chart = Chart("tradeoff", "Top-1 accuracy over median latency", told)

@@ -15,11 +15,13 @@ from edgekd.report.blocks import Section
 from edgekd.report.sections import (
     classes,
     control,
+    energy,
     ladder,
     latency,
     provenance,
     rules,
     size,
+    tradeoff,
     training,
 )
 
@@ -52,8 +54,9 @@ def html(run: Run) -> str:
     sections: list[Section | None] = [
         rules.section(run),
         ladder.section(run),
-        latency.tradeoff(run),
+        tradeoff.section(run),
         latency.section(run),
+        energy.section(run),
         size.section(run),
         classes.section(run),
         training.section(run),
@@ -153,6 +156,8 @@ def _figures(student: facts.Student) -> list[Figure]:
         found.append(_interval("top-1 drop", student.drop_pp, " pp"))
     if student.latency and student.latency.ratio_to_first:
         found.append(_interval("latency", student.latency.ratio_to_first, "x"))
+    if student.latency and student.latency.energy and student.latency.energy.ratio_to_first:
+        found.append(_interval("energy", student.latency.energy.ratio_to_first, "x"))
     if student.size_ratio is not None:
         found.append(Figure("size", f"{words.fixed(student.size_ratio, 2)}x", "exact"))
     if student.macs_ratio is not None:

@@ -19,10 +19,10 @@ _LABEL_PX = 16  # least distance between two labels
 
 @dataclass(frozen=True)
 class Point:
-    """A model's accuracy and latency."""
+    """A model's accuracy, and what an inference costs."""
 
     name: str
-    latency_ms: Interval
+    cost: Interval  # latency, energy
     top1_percent: Interval
     series: int
 
@@ -37,13 +37,26 @@ class Curve:
     series: int
 
 
-def svg_tradeoff(chart: Chart, points: Sequence[Point], *, width: int = WIDE) -> str:
-    """Draw accuracy over latency with both intervals, and join what nothing beats in both."""
+def svg_tradeoff(
+    chart: Chart,
+    points: Sequence[Point],
+    *,
+    cost: tuple[str, str] = ("latency, p50", "ms"),
+    width: int = WIDE,
+) -> str:
+    """Draw accuracy over cost with both intervals, and join what nothing beats in both.
+
+    Args:
+        chart: how it is called.
+        points: at least one.
+        cost: what the points' is, and its unit.
+        width: px.
+    """
     height = 380 if width >= svg.SLIM else 330
     frame = Frame(_LEFT_PX, width - _RIGHT_PX, _TOP_PX, height - _BOTTOM_PX)
     drawing = Drawing(chart, width, height)
-    most = max(point.latency_ms.high for point in points)
-    x_axis = svg.tight_axis(0.0, most * 1.08, frame.left, frame.right, "latency, p50 (ms)")
+    most = max(point.cost.high for point in points)
+    x_axis = svg.tight_axis(0.0, most * 1.08, frame.left, frame.right, f"{cost[0]} ({cost[1]})")
     ends = [end for p in points for end in (p.top1_percent.low, p.top1_percent.high)]
     y_axis = svg.axis(ends, frame.bottom, frame.top, "top-1 accuracy (%)")
     svg.draw_x_axis(drawing, frame, x_axis)
@@ -53,16 +66,16 @@ def svg_tradeoff(chart: Chart, points: Sequence[Point], *, width: int = WIDE) ->
         places = [_place(point, x_axis.scale, y_axis.scale) for point in front]
         drawing.path(places, "front")
     for point in points:
-        _draw_point(drawing, point, x_axis.scale, y_axis.scale)
+        _draw_point(drawing, point, x_axis.scale, y_axis.scale, cost[1])
     _draw_names(drawing, frame, points, [_place(p, x_axis.scale, y_axis.scale) for p in points])
     return drawing.render()
 
 
 def pareto(points: Sequence[Point]) -> list[int]:
-    """Return which points no other beats in both accuracy and latency, the fastest first."""
+    """Return which points no other beats in both accuracy and cost, the cheapest first."""
     order = sorted(
         range(len(points)),
-        key=lambda i: (points[i].latency_ms.value, -points[i].top1_percent.value),
+        key=lambda i: (points[i].cost.value, -points[i].top1_percent.value),
     )
     best, found = float("-inf"), []
     for index in order:
@@ -182,17 +195,17 @@ def _whole_axis(xs: Sequence[float], frame: Frame, label: str) -> svg.Axis:
 
 
 def _place(point: Point, x: Scale, y: Scale) -> tuple[float, float]:
-    return x.at(point.latency_ms.value), y.at(point.top1_percent.value)
+    return x.at(point.cost.value), y.at(point.top1_percent.value)
 
 
-def _draw_point(drawing: Drawing, point: Point, x_scale: Scale, y_scale: Scale) -> None:
+def _draw_point(drawing: Drawing, point: Point, x_scale: Scale, y_scale: Scale, unit: str) -> None:
     x, y = _place(point, x_scale, y_scale)
-    latency, top1, look = point.latency_ms, point.top1_percent, f"whisker s{point.series}"
-    drawing.line(x_scale.at(latency.low), y, x_scale.at(latency.high), y, look)
+    cost, top1, look = point.cost, point.top1_percent, f"whisker s{point.series}"
+    drawing.line(x_scale.at(cost.low), y, x_scale.at(cost.high), y, look)
     drawing.line(x, y_scale.at(top1.low), x, y_scale.at(top1.high), look)
     for end in (top1.low, top1.high):
         drawing.line(x - 4, y_scale.at(end), x + 4, y_scale.at(end), look)
-    tip = f"{point.name}: {words.estimate(top1, 2)} %, {words.estimate(latency, 3)} ms"
+    tip = f"{point.name}: {words.estimate(top1, 2)} %, {words.estimate(cost, 3)} {unit}"
     drawing.mark(x, y, point.series, tip)
 
 

@@ -17,7 +17,7 @@ from tests.report.reading import Node, read
 
 HOSTILE = "<script>alert('x')</script>\"&amp;"
 MARKS = {"mark", "bar", "bin", "cell", "curve"}
-UNIT = re.compile(r"\((%|pp|ms|MiB|KiB|ratio|unitless|number|images|class)\)")
+UNIT = re.compile(r"\((%|pp|ms|MiB|KiB|ratio|unitless|number|images|class|mJ|W|s|sd)\)")
 
 
 def charts(page: Node) -> list[Node]:
@@ -164,7 +164,7 @@ def test_the_rules_are_the_records(run: Run, page: Node) -> None:
     assert measured is not None
     assert rows[0] == [
         "top-1 drop", "onnx-fp32", "0.20 pp", f"[{measured.low:.2f}, {measured.high:.2f}]", "90 %",
-        "1 pp", "Passed",
+        "≤ 1 pp", "Passed",
     ]  # fmt: skip
     assert [row[-1] for row in rows] == [
         "Passed", "Inconclusive", "Failed", "Passed", "Passed", "Passed",
@@ -449,3 +449,21 @@ def test_the_page_depends_on_the_records_alone(run: Run, text: str) -> None:
 def test_the_page_is_written_as_utf_8(run: Run, text: str, tmp_path: Path) -> None:
     html.write(run, tmp_path / "report.html")
     assert (tmp_path / "report.html").read_bytes() == text.encode()
+
+
+def test_rules_of_every_unit_have_their_limit_and_their_chart(run: Run) -> None:
+    assert run.verdict is not None
+    finding = run.verdict.findings[0]
+    kinds = (("agreement_percent", "%", 95.0, "at least"), ("latency_p99_ms", "ms", 2.5, "at most"))
+    findings = tuple(
+        finding.model_copy(update={"rule": rule, "unit": unit, "limit": limit, "bound": bound})
+        for rule, unit, limit, bound in kinds
+    )
+    verdict = run.verdict.model_copy(update={"findings": findings})
+    page = read(html.html(replace(run, verdict=verdict)))
+    rows = next(rows for name, rows in tables(page).items() if name.startswith("Each rule"))
+    assert [(row[0], row[5]) for row in rows] == [
+        ("agreement with the teacher", "≥ 95 %"), ("latency p99", "≤ 2.5 ms"),
+    ]  # fmt: skip
+    names = {image.attributes["aria-labelledby"].split("-title")[0] for image in charts(page)}
+    assert {"rules-percent-760", "rules-ms-760"} <= names

@@ -54,39 +54,6 @@ def section(run: Run) -> Section:
     return Section("latency", "Latency", tuple(found))
 
 
-def tradeoff(run: Run) -> Section:
-    """Return the section that sets accuracy against latency."""
-    title = "Accuracy and latency"
-    series = looks.series(run)
-    points = [
-        plots.Point(
-            timing.subject, timing.p50_ms, run.accuracies[timing.subject].top1_percent,
-            series.get(timing.subject, looks.STEP),
-        )
-        for timing in (run.measurement.timings if run.measurement else ())
-        if timing.subject in run.accuracies
-    ]  # fmt: skip
-    if not points:
-        note = Note("No artifact has both an accuracy and a latency yet.", "quiet")
-        return Section("tradeoff", title, (note,))
-    told = "; ".join(
-        f"{p.name} {words.estimate(p.top1_percent, 2)} % at {words.estimate(p.latency_ms, 3)} ms"
-        for p in points
-    )
-    chart = Chart("tradeoff", "Top-1 accuracy over median latency", told)
-
-    def draw(width: int) -> str:
-        return plots.svg_tradeoff(chart, points, width=width)
-
-    assert run.measurement is not None, "the points come from it"
-    caption = (
-        f"Up and left is better. Whiskers are confidence intervals; the dashed line joins what "
-        f"nothing beats in both. Batch {run.measurement.batch} on {run.measurement.device}."
-    )
-    figure = blocks.both_widths(chart.title, caption, draw)
-    return Section("tradeoff", title, (figure,))
-
-
 def _overview(run: Run, timings: Sequence[Timing]) -> Figure:
     series = looks.series(run)
     told = "; ".join(f"{t.subject} p50 {words.estimate(t.p50_ms, 3)} ms" for t in timings)

@@ -18,6 +18,7 @@ _COLUMNS = (
     Column("State"),
 )
 _TITLES = {"pp": "Drops of accuracy", "ratio": "Ratios to the teacher or the baseline"}
+_SIGNS = {"at most": "≤", "at least": "≥"}
 _SLUGS = {"%": "percent"}  # for anchors
 _FROM_ZERO = {"ratio", "ms", "MiB", "per s", "sd", "findings"}  # what is never below
 
@@ -47,7 +48,7 @@ def _row(finding: Finding) -> tuple[Cell, ...]:
     name = words.rule(finding.rule)
     name += " (informative)" if finding.informative else ""
     state = Cell(words.STATE_WORDS[finding.state].capitalize(), tone=finding.state)
-    limit = blocks.number(f"{finding.limit:g}{unit}", finding.limit)
+    limit = blocks.number(f"{_SIGNS[finding.bound]} {finding.limit:g}{unit}", finding.limit)
     if measured is None:
         unknown = [blocks.number("not known", None)] * 3
         return (Cell(name), Cell(finding.artifact), *unknown, limit, state)
