@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from edgekd.core.progress import Progress, Silent, Task
 
 if TYPE_CHECKING:  # records stand on pydantic, which `edgekd --help` need not wait for
-    from edgekd.core.records import Measurement, Verdict
+    from edgekd.core.records import Measurement, Timing, Verdict
     from edgekd.core.run_folder import Run
 
 _LEVELS = {-1: logging.ERROR, 0: logging.WARNING, 1: logging.INFO, 2: logging.DEBUG}
@@ -72,15 +72,20 @@ def measurement(found: Measurement) -> None:
     for timing in found.timings:
         p50, ratio = timing.p50_ms, timing.ratio_to_first
         line = f"{timing.subject}: p50 {p50.value:.4g} ms [{p50.low:.4g}, {p50.high:.4g}]"
-        line += f", p90 {timing.p90_ms.value:.4g} ms"
-        line += f", p99 {timing.p99_ms.value:.4g} ms" if timing.p99_ms else ""
+        tails = {"p90": timing.p90_ms, "p95": timing.p95_ms, "p99": timing.p99_ms}
+        for name, tail in {**tails, "p99.9": timing.p999_ms}.items():
+            line += f", {name} {tail.value:.4g} ms" if tail else ""
         if ratio is not None:
             line += f", {ratio.value:.3f}x the first [{ratio.low:.3f}, {ratio.high:.3f}]"
         print(f"{line}, {timing.runs} runs")
+        print(f"  {', '.join(_aside(timing))}")
     print(f"{found.engine}, batch {found.batch}, {found.threads} threads, {found.machine}")
+    print(", ".join(_state(found)))
     _energies(found)
-    for warning in (*found.warnings, *(found.energy.doubts if found.energy else ())):
-        note(f"warning: {warning}")
+    for doubt in found.energy.doubts if found.energy else ():
+        note(f"warning: {doubt}")
+    for remark in found.notes:
+        note(f"note: {remark}")
 
 
 def _energies(found: Measurement) -> None:
@@ -101,6 +106,35 @@ def _energies(found: Measurement) -> None:
             f"energy of the {how.scope} ({', '.join(how.rails)}) by {how.source}, a reading every "
             f"{how.interval_ms:.0f} ms; idle {idle} W before and after"
         )
+
+
+def _aside(timing: Timing) -> Iterator[str]:
+    """Yield what there is to know of a model besides its latency."""
+    if timing.images_per_s is not None:
+        yield f"{timing.images_per_s.value:.4g} images/s"
+    if timing.gpu_p50_ms is not None:
+        yield f"{timing.gpu_p50_ms.value:.4g} ms on the GPU, without copies"
+    yield f"loading {timing.load_ms:.1f} ms"
+    yield f"first inference {timing.cold_ms:.1f} ms"
+    yield f"peak memory {timing.peak_memory_mib:.1f} MiB"
+    if timing.file_bytes is not None:
+        yield f"file {timing.file_bytes / 2**20:.2f} MiB"
+    if timing.builds:
+        times = ", ".join(f"{build.p50_ms.value:.4g}" for build in timing.builds)
+        yield f"of {len(timing.builds)} builds ({times} ms)"
+
+
+def _state(found: Measurement) -> Iterator[str]:
+    """Yield the state of the machine, and its noise."""
+    noise, heat = found.noise_ratio, found.temperatures_c
+    yield f"scenario {found.scenario}" + (f", {found.streams} streams" * (found.streams > 1))
+    if noise is not None:
+        yield f"A/A {noise.value:.3f} [{noise.low:.3f}, {noise.high:.3f}]"
+    yield f"power mode {found.power_mode or 'not told'}"
+    locked = {None: "not told", True: "locked", False: "not locked"}[found.clocks_locked]
+    yield f"clocks {locked}"
+    if heat is not None:
+        yield f"{heat[0]:.0f} C before, {heat[1]:.0f} C after"
 
 
 def table(rows: list[dict[str, str]]) -> None:

@@ -27,6 +27,7 @@ class Metadata:
     input_shape: tuple[int, int, int]  # C, H, W
     batch: int | None  # None: any number of images at a time
     opset: int
+    input_name: str
     normalisation: Normalisation | None = None
     class_names: tuple[str, ...] | None = None
     checkpoint_sha256: str | None = None
@@ -101,6 +102,7 @@ def read(path: Path) -> Metadata:
         input_shape=(sizes[1], sizes[2], sizes[3]),
         batch=sizes[0] or None,
         opset=max(versions, default=0),
+        input_name=inputs[0].name,
         **_notes(model, path),
     )
 

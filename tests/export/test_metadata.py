@@ -41,6 +41,7 @@ def test_what_is_written_can_be_read_again(path: Path) -> None:
         input_shape=(16, 8, 8),
         batch=None,
         opset=17,
+        input_name="images",
         normalisation=CHECKPOINT.normalisation,
         class_names=("chat", "épagneul"),
         checkpoint_sha256="ab" * 32,

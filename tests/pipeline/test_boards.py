@@ -13,7 +13,7 @@ from edgekd.core.progress import Silent
 from edgekd.core.records import Normalisation
 from edgekd.data.images import checked_pixels, image_set
 from edgekd.evaluate import accuracy
-from edgekd.pipeline import measure
+from edgekd.pipeline import measure, profile
 from edgekd.profile import local
 from tests import nets
 from tests.remote import sshd
@@ -74,8 +74,8 @@ def test_an_inventory_that_is_named_is_the_one_that_is_read(
     model = nets.linear(tmp_path / "net.onnx", np.eye(4), (1, 2, 2))
     spec = specs.Profile(blocks=6, runs=5, device="bench")
     fleet = server.folder / "devices.toml"
-    record = measure.profile(model, None, spec, tmp_path / "out", progress=Silent(), fleet=fleet)
-    assert record.device == "bench"
+    found = profile.profile(model, None, spec, tmp_path / "out", progress=Silent(), fleet=fleet)
+    assert found.measurement.device == "bench"
 
 
 def test_a_kind_without_a_way_out_takes_no_models(tmp_path: Path, server: sshd.Server) -> None:

@@ -156,6 +156,10 @@ class OnnxRuntimeModel:
             with open(session.end_profiling(), encoding="utf-8") as file:
                 return node_times(json.load(file))[1:]
 
+    def close(self) -> None:
+        """Give back the session."""
+        self._binding = self._session = None
+
     def _only(self, found: List[Any], noun: str) -> Any:
         names = ", ".join("%s %s" % (value.name, value.type) for value in found)
         if len(found) != 1 or found[0].type != _FLOAT:

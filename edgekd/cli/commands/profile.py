@@ -1,28 +1,64 @@
 """``edgekd profile``: measure latency."""
 
+from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from edgekd.cli import console
 from edgekd.cli.options import Device, Inventory, Json
 
+if TYPE_CHECKING:  # `edgekd --help` need not wait for it
+    from edgekd.pipeline.profile import Profiled
+    from edgekd.profile.layer_times import Row
+
 NAME = "profile"
+_TOP = 15  # layers that are shown
+_WIDTH = 60
+
+
+class Scenario(StrEnum):
+    """What a deployment is like."""
+
+    single = "single"
+    multi = "multi"
+    offline = "offline"
 
 
 def command(
-    model: Annotated[Path, typer.Argument(help="An .onnx file.")],
-    out: Annotated[Path, typer.Option(help="Folder to write the measurement to.")],
+    model: Annotated[Path, typer.Argument(help="An .onnx file; for TensorRT a .plan, too.")],
+    out: Annotated[Path, typer.Option(help="Record to write (.json), or a folder for it.")],
     against: Annotated[
-        Path | None, typer.Option(help="Another .onnx file, measured in turns with the first.")
+        Path | None, typer.Option(help="The reference, measured in turns with the model.")
+    ] = None,
+    data: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SOURCE",
+            help="Images to measure with; the test images are classified on the device, too.",
+        ),
     ] = None,
     device: Device = "host-cpu",
     inventory: Inventory = None,
+    scenario: Annotated[
+        Scenario,
+        typer.Option(help="One inference at a time, several at once, or large batches."),
+    ] = Scenario.single,
+    streams: Annotated[int, typer.Option(min=1, help="Inferences at once.")] = 1,
     batch: Annotated[int, typer.Option(min=1)] = 1,
     threads: Annotated[int, typer.Option(min=1)] = 1,
     blocks: Annotated[int, typer.Option(min=6, help="Turns that each model takes.")] = 20,
     runs: Annotated[int, typer.Option(min=1, help="Timed inferences in a turn.")] = 30,
+    builds: Annotated[
+        int, typer.Option(min=1, help="Engines to build of each file; the slowest counts.")
+    ] = 1,
+    confirm: Annotated[
+        bool, typer.Option("--confirm", help="Measure twice: what does not come back is doubted.")
+    ] = False,
+    layers: Annotated[
+        bool, typer.Option("--layers", help="Time the model's layers, too, in a separate run.")
+    ] = False,
     energy: Annotated[
         bool, typer.Option("--energy", help="Energy of an inference, too; status 3 without one.")
     ] = False,
@@ -30,23 +66,88 @@ def command(
 ) -> None:
     """Measure latency in a clean process, here or on a board.
 
-    With --against the two take turns, and the ratio gets an interval.
+    With --against the two take turns, and the ratio gets an interval. A measurement that noise,
+    heat, other programs or changed clocks have spoilt is inconclusive: status 3, with the reason.
 
-    Example: edgekd profile student.onnx --against teacher.onnx --out profile
+    Examples: edgekd profile student.onnx --against teacher.onnx --out profile |
+    edgekd profile int8.onnx --against fp16.onnx --data folder:flowers --device line-3 --builds 3
+    --confirm --out int8.json
     """
     from edgekd.core import checking, specs
     from edgekd.core.errors import InconclusiveError
-    from edgekd.pipeline import measure
+    from edgekd.pipeline import profile
 
-    wanted = {"device": device, "batch": batch, "threads": threads, "blocks": blocks, "runs": runs}
-    wanted["energy"] = energy
+    wanted = {
+        "device": device,
+        "batch": batch,
+        "threads": threads,
+        "blocks": blocks,
+        "runs": runs,
+        "scenario": scenario.value,
+        "streams": streams,
+        "builds": builds,
+        "confirm": confirm,
+        "energy": energy,
+    }
     spec = checking.checked(specs.Profile, wanted, "profile")
-    record = measure.profile(
-        model, against, spec, out, progress=console.progress(), fleet=inventory
+    found = profile.profile(
+        model,
+        against,
+        spec,
+        out,
+        progress=console.progress(),
+        fleet=inventory,
+        source=data,
+        layers=layers,
     )
+    record = found.measurement
     if json:
-        console.result(record.model_dump(mode="json"))
+        console.result(_json(found))
     else:
         console.measurement(record)
+        _show(found)
     if record.energy is not None and record.energy.missing is not None:
         raise InconclusiveError(f"no energy: {record.energy.missing}")
+    if record.warnings:
+        raise InconclusiveError(f"inconclusive: {'; '.join(record.warnings)}")
+
+
+def _json(found: "Profiled") -> dict[str, object]:
+    """Return the measurement's fields, and what else was found beside them."""
+    from dataclasses import asdict
+
+    shown: dict[str, object] = found.measurement.model_dump(mode="json")
+    if found.accuracies:
+        shown["accuracies"] = [each.model_dump(mode="json") for each in found.accuracies]
+    if found.drop_pp is not None:
+        shown["drop_pp"] = found.drop_pp.model_dump(mode="json")
+    if found.layers:
+        shown["layers"] = [asdict(row) for row in found.layers]
+    return shown
+
+
+def _show(found: "Profiled") -> None:
+    for each in found.accuracies:
+        top1 = each.top1_percent
+        print(
+            f"{each.subject}: top-1 {top1.value:.2f} % [{top1.low:.2f}, {top1.high:.2f}] of "
+            f"{each.images:,} images"
+        )
+    drop = found.drop_pp
+    if drop is not None:
+        print(f"top-1 drop {drop.value:.2f} pp [{drop.low:.2f}, {drop.high:.2f}], paired")
+    if found.layers:
+        print()
+        console.table([_cells(row) for row in found.layers[:_TOP]])
+        left = found.layers[_TOP:]
+        if left:
+            share = sum(row.share for row in left)
+            console.note(
+                f"and {len(left)} shorter layers, {share:.1%} of the time (--json has all)"
+            )
+
+
+def _cells(row: "Row") -> dict[str, str]:
+    name = " + ".join(row.modules) or row.layer
+    short = name if len(name) <= _WIDTH else f"{name[: _WIDTH - 3]}..."
+    return {"ms": f"{row.ms:.4f} ms", "share": f"{row.share:.1%}", "summary": short}
