@@ -8,7 +8,7 @@ from typing import IO, Any, Protocol
 
 from edgekd.agent import plan
 from edgekd.core.errors import DeviceError
-from edgekd.remote import lines
+from edgekd.remote import lines, weights
 
 
 class LostError(DeviceError):
@@ -36,7 +36,13 @@ class Fetched:
 
 
 def model(path: Path) -> Sent:
-    """Return a model as it is sent: a TensorRT engine needs its record beside it."""
+    """Return a model as it is sent: with an engine's record, or the files of an ONNX's weights.
+
+    Raises:
+        RecordError: such a file does not lie beside the model.
+    """
+    if path.suffix == ".onnx":
+        return Sent(path, weights.files_of(path))
     record = Path(plan.sidecar(str(path)))
     return Sent(path, (record,) if record.is_file() else ())
 

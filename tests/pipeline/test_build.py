@@ -4,6 +4,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 
 from edgekd.core.errors import RecordError, UsageError
@@ -38,8 +39,14 @@ def digits_net(folder: Path) -> Path:
     return nets.linear(folder / "model.onnx", weights_kf, (1, 8, 8), 1)
 
 
-def built(device: str, folder: Path, fleet: Path | None = None) -> tuple[Path, Path]:
+def built(
+    device: str, folder: Path, fleet: Path | None = None, *, apart: bool = False
+) -> tuple[Path, Path]:
+    """Build an engine; ``apart``: from a file that keeps its weights in another."""
     model, plan = digits_net(folder), folder / "model.plan"
+    if apart:
+        whole = onnx.load(model)
+        onnx.save(whole, model, save_as_external_data=True, location="w", size_threshold=0)
     tensorrt.build(model, plan, reach=inventory.usable(device, fleet).reach)
     return model, plan
 
@@ -60,11 +67,11 @@ def test_an_engine_is_evaluated_image_by_image(gpu: str, tmp_path: Path) -> None
 
 
 @pytest.mark.skipif(not Path(sshd.PROGRAM).exists(), reason=sshd.MISSING)
-def test_an_engine_is_built_and_evaluated_over_ssh(tmp_path: Path) -> None:
+def test_an_engine_is_built_and_evaluated_over_ssh_from_two_files(tmp_path: Path) -> None:
     (tmp_path / "sshd").mkdir()
     with sshd.serving(tmp_path / "sshd", sys.executable) as server:
         fleet = board.away(tmp_path, server, "10.3.0")
-        model, plan = built("bench", tmp_path, fleet)
+        model, plan = built("bench", tmp_path, fleet, apart=True)
         assert tensorrt.verify(plan, model).tensorrt == "10.3.0"
         assert evaluate(plan, None, "bench", fleet) == evaluate(model, None, "host-cpu")
         assert server.emptied()

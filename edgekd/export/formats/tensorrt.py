@@ -21,8 +21,8 @@ from edgekd.core.engine import Engine
 from edgekd.core.errors import DeviceError, ExportError, RecordError, UsageError
 from edgekd.core.records import Shapes
 from edgekd.export import metadata
-from edgekd.remote import lines, session
-from edgekd.remote.errand import Fetched, Reach, Sent
+from edgekd.remote import errand, lines, session
+from edgekd.remote.errand import Fetched, Reach
 
 SILENCE_S = 3600.0  # TensorRT before 10 says nothing while it builds; large networks take long
 _HEAD_BYTES = 64
@@ -65,7 +65,7 @@ def build(
     """Build an ONNX file into an engine; write the plan, and its record beside it.
 
     Args:
-        model: an ONNX file with its weights inside.
+        model: an ONNX file; its weights are inside, or in files beside it.
         plan: the file to write, for its owner alone.
         wishes: how; None: as TensorRT likes it.
         reach: where; None: on this machine.
@@ -81,7 +81,7 @@ def build(
     wishes = wishes or Wishes()
     request: dict[str, object] = {
         "engine": wishes.engine,
-        "model": Sent(model),
+        "model": errand.model(model),
         "plan": Fetched(plan),
         "layers": None if layers is None else Fetched(layers),
         "typing": wishes.typing,
