@@ -21,7 +21,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper
 
-from edgekd.agent import interleave, worker
+from edgekd.agent import worker, workers
 from edgekd.core import provenance, statistics
 from edgekd.core.records import Interval
 from edgekd.remote import session
@@ -112,7 +112,7 @@ def alternate(model: Path, image: Path, blocks: int, runs: int) -> tuple[np.ndar
     request = {"engine": "onnxruntime", "images": str(image), "threads": 1}
     subject = {"name": model.stem, "path": str(model)}
     command = session.local_command() + worker.arguments(subject, request)
-    agent = interleave.Worker(command, model.stem)
+    agent = workers.Worker(command, model.stem)
     bare = subprocess.Popen(
         [sys.executable, "-c", BARE, str(model), str(image)],
         stdin=subprocess.PIPE,

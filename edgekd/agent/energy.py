@@ -14,7 +14,7 @@ from . import sensors
 from .protocol import emit, forward
 
 if TYPE_CHECKING:
-    from .interleave import Worker
+    from .workers import Worker
 
 _FIRST = 3  # readings that tell the interval
 _SILENT_INTERVALS = 20
