@@ -31,11 +31,13 @@ def ratio_p_value(measured: Interval, limit: float) -> float:
     so the value is below (1 - confidence) / 2 exactly if the lower end is above the limit.
 
     Args:
-        measured: > 0.
+        measured: a value > 0.
         limit: > 0.
 
     Source: Altman and Bland, BMJ 343:d2304 (2011), case (b), from the side of the limit.
     """
+    if measured.low <= 0:  # as energy above idle may be: it cannot be told from nothing
+        return 1.0
     if measured.low >= measured.value:  # no spread at all
         return 0.0 if measured.value > limit else 1.0
     z = _NORMAL.inv_cdf((1 + measured.confidence) / 2)

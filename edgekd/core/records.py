@@ -15,7 +15,7 @@ from edgekd.core.errors import RecordError
 
 Split = Literal["train", "validation", "test"]
 State = Literal["passed", "failed", "inconclusive"]
-Unit = Literal["pp", "%", "ratio", "ms", "per s", "MiB", "sd", "findings"]  # sd: of the logits
+Unit = Literal["pp", "%", "ratio", "ms", "mJ", "per s", "MiB", "sd", "findings"]  # sd: of logits
 Scope = Literal["module", "board", "package", "sum of rails"]
 R = TypeVar("R", bound="Record")
 

@@ -46,9 +46,9 @@ class MeasuredRule(Rule):
 
 
 class LatencyRule(MeasuredRule):
-    """A latency, or its ratio to another, must not exceed the limit."""
+    """A latency or an energy, or its ratio to another, must not exceed the limit."""
 
-    limit: Positive  # ms; or a ratio: 0.5 is at most half of the other
+    limit: Positive  # ms or mJ; or a ratio: 0.5 is at most half of the other
 
 
 class ThroughputRule(MeasuredRule):
@@ -89,6 +89,7 @@ class Gate(Spec):
     latency_p90_ms: LatencyRule | None = None
     latency_p99_ms: LatencyRule | None = None  # from 299 timed inferences on
     throughput_per_s: ThroughputRule | None = None  # batch over median latency
+    energy_per_image_mj: LatencyRule | None = None  # above idle; needs profile.energy = true
     peak_memory_mib: MemoryRule | None = None  # of the process that ran it
     size_ratio: LimitRule | None = None  # bytes over the teacher's (onnx-fp32)
     size_mib: LimitRule | None = None

@@ -101,6 +101,9 @@ class Evidence:
             )
         samples = run_folder.measurement(self.run.folder) / found.samples_file
         records.check_file(samples, found.samples_sha256)
+        energy = found.energy
+        if energy is not None and energy.readings_file and energy.readings_sha256:
+            records.check_file(samples.with_name(energy.readings_file), energy.readings_sha256)
         return found
 
     def timing(self, name: str, rule: str, measurement: Measurement) -> Timing:

@@ -40,6 +40,7 @@ LOOKS = {
     "latency_p90_ms": _ms("latency p90"),
     "latency_p99_ms": _ms("latency p99"),
     "throughput_per_s": Look("throughput", "per s", 0, " images/s", "", "at least", True),
+    "energy_per_image_mj": Look("energy per image", "mJ", 2, " mJ", " mJ"),
     "peak_memory_mib": Look("peak memory", "MiB", 1, " MiB", " MiB"),
     "size_ratio": Look("size", "ratio", 2, _TEACHERS),
     "size_mib": Look("size", "MiB", 2, " MiB", " MiB"),

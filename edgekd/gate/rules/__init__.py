@@ -36,6 +36,7 @@ RULES: dict[str, Callable[[Any, Evidence], Iterable[Finding]]] = {
     "latency_p90_ms": latency.p90,
     "latency_p99_ms": latency.p99,
     "throughput_per_s": latency.throughput,
+    "energy_per_image_mj": latency.energy,
     "peak_memory_mib": latency.memory,
     "size_ratio": files.size_ratio,
     "size_mib": files.size,

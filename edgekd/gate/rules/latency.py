@@ -1,4 +1,4 @@
-"""Rules about what was measured on a device: latency, throughput, memory."""
+"""Rules about what was measured on a device: latency, throughput, energy, memory."""
 
 from collections.abc import Iterator
 
@@ -95,6 +95,21 @@ def throughput(rule: rules.ThroughputRule, evidence: Evidence) -> Iterator[Findi
         detail = f"batch {measurement.batch}, p50 {_ms(ms)}, {name}"
         p_value = p_values.ratio_p_value(ms, per_s / rule.least)
         yield finding(key, rule, name, found, rule.least, state, detail, doubt, p_value)
+
+
+def energy(rule: rules.LatencyRule, evidence: Evidence) -> Iterator[Finding]:
+    """Judge the energy of one image, above what the device takes when idle."""
+    key = "energy_per_image_mj"
+    measurement = evidence.measurement(key, rule.devices)
+    asked = measurement.energy
+    for name, timing in _timings(key, rule, evidence):
+        if asked is None or timing.energy is None:
+            why = asked.missing if asked and asked.missing else "measure with profile.energy = true"
+            raise RecordError(
+                f"the energy of '{name}' was not measured, so rule {key} cannot be judged: {why}"
+            )
+        detail = f"{asked.source}, {asked.scope}, {name}"
+        yield _judged(key, rule, measurement, timing, timing.energy.per_image_mj, detail)
 
 
 def memory(rule: rules.MemoryRule, evidence: Evidence) -> Iterator[Finding]:

@@ -3,9 +3,9 @@ from typing import Any
 
 import pytest
 
-from edgekd.core import checking, records, run_folder, specs
+from edgekd.core import checking, files, records, run_folder, specs
 from edgekd.core.errors import RecordError, UsageError
-from edgekd.core.records import Finding, Interval, Measurement
+from edgekd.core.records import Consumption, Energy, Finding, Interval, Measurement
 from edgekd.gate import baselines
 from edgekd.gate import rules as gate
 from tests import builders
@@ -111,6 +111,66 @@ def test_disturbed_measurement_decides_no_percentile_and_no_throughput(tmp_path:
         found = judged(run, **rule)
         assert found.state == "inconclusive"
         assert "the board throttled" in found.message
+
+
+# Energy
+
+
+def with_energy(folder: Path, low: float = 4.0) -> Path:
+    used = Consumption(
+        per_image_mj=ms(low, 5.0, 6.0),
+        gross_per_image_mj=9.0,
+        power_mw=3000.0,
+        ratio_to_first=None,
+        images=1000,
+    )
+    run = with_timing(folder, energy=used)
+    path = run_folder.measurement(run) / "measurement.json"
+    readings = path.with_name("power.npz")
+    readings.write_bytes(b"readings")
+    found = Energy(
+        source="tegrastats",
+        scope="module",
+        readings_file=readings.name,
+        readings_sha256=files.sha256_of(readings),
+    )
+    builders.change(Measurement, path, energy=found)
+    return run
+
+
+@pytest.mark.parametrize(
+    ("limit", "state"), [(6.0, "passed"), (5.0, "inconclusive"), (3.9, "failed")]
+)
+def test_energy_is_judged_by_its_interval(tmp_path: Path, limit: float, state: str) -> None:
+    found = judged(with_energy(tmp_path), energy_per_image_mj={"limit": limit})
+    assert found.state == state
+    assert found.message.startswith("energy per image 5.00 mJ")
+    assert "(tegrastats, module, onnx-int8)" in found.message
+
+
+def test_energy_that_may_be_nothing_fails_no_limit(tmp_path: Path) -> None:
+    found = judged(with_energy(tmp_path, low=-1.0), energy_per_image_mj={"limit": 1})
+    assert (found.state, found.p_value) == ("inconclusive", 1.0)
+
+
+@pytest.mark.parametrize(
+    ("energy", "said"),
+    [(None, "profile.energy = true"), (Energy(missing="no sensor"), "judged: no sensor")],
+)
+def test_energy_that_was_not_measured_is_refused(
+    tmp_path: Path, energy: Energy | None, said: str
+) -> None:
+    run = with_timing(tmp_path)
+    builders.change(Measurement, run_folder.measurement(run) / "measurement.json", energy=energy)
+    with pytest.raises(RecordError, match=rf"energy of 'onnx-int8' was not measured.*{said}"):
+        judged(run, energy_per_image_mj={"limit": 1})
+
+
+def test_changed_readings_are_refused(tmp_path: Path) -> None:
+    run = with_energy(tmp_path)
+    (run_folder.measurement(run) / "power.npz").write_bytes(b"lower ones")
+    with pytest.raises(RecordError, match=r"power\.npz' was changed"):
+        judged(run, energy_per_image_mj={"limit": 1})
 
 
 # Baselines
