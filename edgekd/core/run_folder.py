@@ -5,11 +5,18 @@
     artifacts/SUBJECT/  artifact.json  model.onnx
     accuracy/           SUBJECT.json  SUBJECT.npz
     profile/            measurement.json  samples.npz
+    [layers/]           measurement.json  layers.json
+    [sensitivity/]      sensitivity.json
+    [landscape/]        landscape.json
     ladder.json  examples.json  verdict.json  report.html  log.txt  manifest.json
 
 Checkpoints are called "teacher", "pruned" (before its BN statistics are taken anew),
 "recalibrated", then like the stages. The teacher's artifact is "teacher-onnx-fp32"; the student's
 are called like their targets.
+
+What is in brackets is there when somebody asked for it: ``edgekd profile FILE --layers --out
+RUN/layers``, ``edgekd sensitivity CHECKPOINT --out RUN/sensitivity``, and ``edgekd landscape``
+likewise.
 
 The same student taught by the labels alone is "control"; on the way there, "control-STAGE".
 """
@@ -20,6 +27,8 @@ from pathlib import Path
 from edgekd.core import examples, records
 from edgekd.core.errors import RecordError
 from edgekd.core.examples import Examples
+from edgekd.core.landscape import Landscape
+from edgekd.core.sensitivity import Sensitivity
 
 REFERENCE = "teacher-onnx-fp32"  # what latency and size are compared with
 CONTROL = "control"  # what distilling is compared with
@@ -38,6 +47,8 @@ class Run:
     ladder: records.Ladder | None
     verdict: records.Verdict | None
     examples: Examples | None = None
+    sensitivity: Sensitivity | None = None
+    landscape: Landscape | None = None
 
 
 def checkpoint(run: Path, name: str) -> Path:
@@ -58,6 +69,11 @@ def accuracy(run: Path, subject: str) -> Path:
 def measurement(run: Path) -> Path:
     """Return the folder of the latency measurement."""
     return run / "profile"
+
+
+def layers(run: Path) -> Path:
+    """Return the folder of the times of a file's layers."""
+    return run / "layers"
 
 
 def is_control(name: str) -> bool:
@@ -87,6 +103,8 @@ def read(run: Path) -> Run:
         ladder=_optional(run / "ladder.json", records.Ladder),
         verdict=_optional(run / "verdict.json", records.Verdict),
         examples=_optional(run / examples.FILE, Examples),
+        sensitivity=_optional(run / "sensitivity" / "sensitivity.json", Sensitivity),
+        landscape=_optional(run / "landscape" / "landscape.json", Landscape),
     )
 
 

@@ -19,7 +19,7 @@ from edgekd.report.blocks import (
     number,
 )
 from edgekd.report.compare import Comparison, Entry
-from edgekd.report.html import template
+from edgekd.report.pages import template
 from edgekd.report.svg import Chart
 
 _COLOURS = 5

@@ -1,23 +1,24 @@
 """A run as one HTML file: opens from disk, loads nothing, prints well."""
 
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
-
-import jinja2
 
 from edgekd import __version__
 from edgekd.core import files
 from edgekd.core.records import Interval, State
 from edgekd.core.run_folder import Run
 from edgekd.report import facts, looks, words
+from edgekd.report import landscape as landscape_page
+from edgekd.report import sensitivity as sensitivity_page
 from edgekd.report.blocks import Section
+from edgekd.report.pages import template
 from edgekd.report.sections import (
     classes,
     control,
     energy,
     ladder,
     latency,
+    layers,
     provenance,
     rules,
     size,
@@ -59,8 +60,11 @@ def html(run: Run) -> str:
         energy.section(run),
         size.section(run),
         classes.section(run),
+        layers.section(run),
+        sensitivity_page.section(run.sensitivity) if run.sensitivity else None,
         training.section(run),
         control.section(run),
+        landscape_page.section(run.landscape) if run.landscape else None,
         provenance.section(run),
     ]
     title = provenance.description(run) or f"Run {run.folder.name}"
@@ -81,19 +85,6 @@ def html(run: Run) -> str:
 def write(run: Run, path: Path) -> None:
     """Write the page, whole or not at all."""
     files.write_text(path, html(run))
-
-
-@cache
-def template(name: str) -> jinja2.Template:
-    """Return the template ``name``.html.j2, which escapes all that it is given."""
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template(f"{name}.html.j2")
 
 
 def _about(run: Run) -> list[str]:

@@ -19,7 +19,7 @@ from edgekd.report.blocks import (
     both_widths,
     number,
 )
-from edgekd.report.html import template
+from edgekd.report.pages import template
 from edgekd.report.plots import Curve
 from edgekd.report.svg import WIDE, Chart
 
@@ -64,6 +64,13 @@ def html(found: Landscape) -> str:
         sections=[section for section in sections if section.blocks],
         version=__version__,
     )
+
+
+def section(found: Landscape) -> Section:
+    """Return all of it as one section of a run's page."""
+    parts = [part for each in (_numbers, _lines, _planes, _passages) for part in each(found).blocks]
+    doubts = [Note(doubt, "quiet") for doubt in _doubts(found)]
+    return Section("landscape", "The loss around the checkpoints", (*parts, *doubts))
 
 
 def write(found: Landscape, path: Path) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from edgekd.report import svg
+from edgekd.report import looks, svg
 from edgekd.report.svg import WIDE, Chart, Drawing, Frame
 
 _POINTS = 600  # of the line; more cannot be told apart
@@ -62,7 +62,7 @@ def svg_power(
     for series, name in names:
         if x > frame.left and x + svg.text_px(name) > frame.right:
             x, y = frame.left, y + svg.LINE_PX
-        drawing.text(x, y, name, f"ink s{series}")
+        drawing.text(x, y, name, "tick" if series == looks.STEP else f"ink s{series}")
         x += svg.text_px(name) + 16
     return drawing.render()
 

@@ -18,7 +18,7 @@ from edgekd.report.blocks import (
     number,
 )
 from edgekd.report.charts import Bar
-from edgekd.report.html import template
+from edgekd.report.pages import template
 from edgekd.report.svg import WIDE, Chart
 
 _INT8, _FLOAT = 2, 1  # colours
@@ -46,6 +46,16 @@ def html(found: Sensitivity) -> str:
     )
 
 
+def section(found: Sensitivity) -> Section:
+    """Return all of it as one section of a run's page."""
+    lead = Note(
+        f"What INT8 costs '{found.subject}' for {found.target}, on {found.images:,} validation "
+        "images."
+    )
+    parts = [part for each in (_bars, _table, _mixed) for part in each(found).blocks]
+    return Section("sensitivity", "Sensitivity to INT8", (lead, *parts))
+
+
 def write(found: Sensitivity, path: Path) -> None:
     """Write the page, whole or not at all."""
     files.write_text(path, html(found))
@@ -55,7 +65,9 @@ def _bars(found: Sensitivity) -> Section:
     shown = found.layers[:_BARS]
     kept = found.mixed.keep_float if found.mixed else ()
     told = "; ".join(f"{one.layer} {digits(one.alone.kl_nats)}" for one in shown[:5])
-    chart = Chart("layers", "What each layer alone costs in INT8", f"The most sensitive: {told}")
+    chart = Chart(
+        "sensitivity", "What each layer alone costs in INT8", f"The most sensitive: {told}"
+    )
 
     def draw(width: int) -> str:
         room = 220 if width == WIDE else 180

@@ -1,0 +1,99 @@
+"""What a run holds beside its own records: times of layers, sensitivity, landscape."""
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from edgekd.core import records, run_folder
+from edgekd.core.errors import RecordError
+from edgekd.core.run_folder import Run
+from edgekd.report import html
+from tests.report import landscapes, test_sensitivity
+from tests.report.conftest import judged
+from tests.report.reading import Node, read
+
+TIMES = (("linear/Gemm", 0.02), ("conv1/Conv + conv1.relu/Relu", 0.3), ("reshape", 0.08))
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> Run:
+    """A run whose onnx-int8 had its layers timed."""
+    run = judged(tmp_path / "1")
+    folder = run_folder.layers(run.folder)
+    shutil.copytree(run.folder / "profile", folder)
+    rows = [
+        {"name": name, "timeMs": 50 * ms, "averageMs": 2 * ms, "medianMs": ms, "percentage": 1.0}
+        for name, ms in TIMES
+    ]
+    (folder / "layers.json").write_text(json.dumps([{"count": 50}, *rows]))
+    return run
+
+
+def section(run: Run, name: str) -> Node:
+    page = read(html.html(run))
+    return next(node for node in page.all("section") if node.attributes.get("id") == name)
+
+
+def rows(run: Run) -> list[list[str]]:
+    body = section(run, "layers").one("tbody")
+    return [[cell.text for cell in row.children] for row in body.all("tr")]
+
+
+def test_layers_are_listed_by_their_median_time_with_their_share(own: Run) -> None:
+    assert [row[:3] for row in rows(own)] == [
+        ["conv1/Conv + conv1.relu/Relu", "0.300", "75 %"],
+        ["reshape", "0.0800", "20 %"],
+        ["linear/Gemm", "0.0200", "5.0 %"],
+    ]
+    assert "'onnx-int8' on host-cpu by onnxruntime 1.31.1" in section(own, "layers").text
+
+
+def test_what_a_layer_costs_in_int8_stands_beside_its_time(own: Run) -> None:
+    found = test_sensitivity.record(target="onnx-int8", parents=own.artifacts["onnx-int8"].parents)
+    shown = {row[0]: row[3:] for row in rows(replace(own, sensitivity=found))}
+    assert shown == {
+        "conv1/Conv + conv1.relu/Relu": ["INT8", "0.0125", "1.50 [0.25, 3.00]"],
+        "linear/Gemm": ["float", "", ""],
+        "reshape": ["", "", ""],
+    }
+
+
+@pytest.mark.parametrize("change", [{"target": "tensorrt-int8"}, {"parents": ("f" * 64,)}])
+def test_the_sensitivity_of_another_network_or_target_does_not(
+    own: Run, change: dict[str, object]
+) -> None:
+    same = {"target": "onnx-int8", "parents": own.artifacts["onnx-int8"].parents}
+    found = test_sensitivity.record(**(same | change))
+    assert {tuple(row[3:]) for row in rows(replace(own, sensitivity=found))} == {("", "", "")}
+
+
+def test_times_that_cannot_be_read_are_named(own: Run) -> None:
+    (run_folder.layers(own.folder) / "layers.json").write_text("[]")
+    assert "layers.json' does not hold the times of layers" in section(own, "layers").text
+
+
+def test_sensitivity_and_landscape_in_the_run_are_shown_on_its_page(own: Run) -> None:
+    records.write(test_sensitivity.record(), own.folder / "sensitivity" / "sensitivity.json")
+    records.write(landscapes.landscape(), own.folder / "landscape" / "landscape.json")
+    page = read(html.html(run_folder.read(own.folder)))
+    ids = [node.attributes["id"] for node in page.walk() if "id" in node.attributes]
+    assert {"layers", "sensitivity", "landscape", "sensitivity-760-title", "line-760-title"} <= {
+        *ids
+    }
+    assert len(ids) == len(set(ids))
+
+
+def test_without_them_the_page_has_no_such_sections(tmp_path: Path) -> None:
+    page = read(html.html(judged(tmp_path / "1")))
+    ids = {node.attributes.get("id") for node in page.all("section")}
+    assert not ids & {"layers", "sensitivity", "landscape"}
+
+
+def test_a_damaged_one_is_refused_with_its_name(own: Run) -> None:
+    (own.folder / "sensitivity").mkdir()
+    (own.folder / "sensitivity" / "sensitivity.json").write_text("{}")
+    with pytest.raises(RecordError, match=r"sensitivity.json' is not a Sensitivity record"):
+        run_folder.read(own.folder)
