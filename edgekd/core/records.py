@@ -4,53 +4,22 @@ Each names the SHA-256 of its parents, so a verdict can be walked back to the te
 Shares are in [0, 1] and called ``ratio``; percentages end in ``_percent``; times in ``_ms``.
 """
 
-from datetime import datetime
-from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import Field
 
-from edgekd.core import files
-from edgekd.core.errors import RecordError
+from edgekd.core.measured import Build, Consumption, Energy, Measurement, Scope, Timing
+from edgekd.core.record import Interval, Part, Provenance, R, Record, check_file, read, write
+
+# Found here, too: whoever reads records need not know in which file each is defined.
+__all__ = [
+    "Build", "Consumption", "Energy", "Interval", "Measurement", "Part", "Provenance", "R",
+    "Record", "Scope", "Timing", "check_file", "read", "write",
+]  # fmt: skip
 
 Split = Literal["train", "validation", "test"]
 State = Literal["passed", "failed", "inconclusive"]
 Unit = Literal["pp", "%", "ratio", "ms", "mJ", "per s", "MiB", "sd", "findings"]  # sd: of logits
-Scope = Literal["module", "board", "package", "sum of rails"]
-R = TypeVar("R", bound="Record")
-
-
-class Part(BaseModel):
-    """A piece of a record."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-class Provenance(Part):
-    """Who made a record, from what, when and where."""
-
-    made_at: datetime
-    command: tuple[str, ...]
-    versions: dict[str, str]  # of edgekd, Python and the packages that had a part in it
-    machine: str  # processor and cores, for people
-    seed: int | None = None
-
-
-class Record(Part):
-    """Something that is written to disk as JSON."""
-
-    schema_version: Literal[1] = 1
-    provenance: Provenance
-    parents: tuple[str, ...] = ()  # SHA-256 of what it was made from
-
-
-class Interval(Part):
-    """An estimate with a confidence interval."""
-
-    value: float
-    low: float
-    high: float
-    confidence: float  # two-sided
 
 
 class Normalisation(Part):
@@ -97,7 +66,7 @@ class Epoch(Part):
     epoch: int  # from 1
     learning_rate: float  # at its end
     terms: dict[str, float]  # mean of each loss term, weighted
-    weights: dict[str, float] = {}  # by which each term was multiplied
+    weights: dict[str, float] = Field(default={})  # by which each term was multiplied
     losses: tuple[float, ...] = ()  # of each method, weighted, before that factor:
     factors: tuple[float, ...] = ()  # what the stage's balance made of each method's weight
     gradient_norms: dict[str, float]  # of each term at the classifier's input features' layer
@@ -166,7 +135,7 @@ class Artifact(Record):
     typing: Literal["weak", "strong"] | None = None  # how that platform builds engines
     input_shape: tuple[int, int, int]
     batch: int
-    profiles: dict[str, Shapes] = {}  # input -> its sizes, where the batch is dynamic
+    profiles: dict[str, Shapes] = Field(default={})  # input -> its sizes, of a free batch
     normalisation: Normalisation
     classes: int
     quantised_layers: int = 0  # convolutions and matrix products that compute in INT8
@@ -193,88 +162,6 @@ class Accuracy(Record):
     top5_percent: float | None  # None: fewer than 6 classes
     predictions_file: str  # .npz beside the record: labels, predictions
     predictions_sha256: str
-
-
-class Build(Part):
-    """One of several engines that were built from the same ONNX file, and measured in turns."""
-
-    plan_sha256: str
-    plan_bytes: int
-    p50_ms: Interval
-
-
-class Consumption(Part):
-    """The electrical energy of one artifact; see ``Energy`` for what was measured."""
-
-    per_image_mj: Interval  # above idle: median over the blocks
-    gross_per_image_mj: float  # with what the device takes when idle
-    power_mw: float  # median over the blocks while it ran, with what the device takes when idle
-    ratio_to_first: Interval | None  # of energies above idle, paired by block; None: the first
-    images: int
-
-
-class Timing(Part):
-    """The latency of one artifact."""
-
-    subject: str  # "teacher onnx-fp32", "student onnx-int8"
-    sha256: str
-    runs: int
-    p50_ms: Interval
-    p90_ms: Interval
-    p95_ms: Interval | None = None  # None: under 59 samples
-    p99_ms: Interval | None  # None: under 299 samples
-    p999_ms: Interval | None = None  # None: under 2995 samples
-    gpu_p50_ms: Interval | None = None  # on the GPU, without copies; None: not on a GPU
-    images_per_s: Interval | None = None  # of all streams together; None: an older record
-    ratio_to_first: Interval | None  # of medians, paired by block; None: it is the first
-    drift_ratio: float  # median of the last third over that of the first
-    spread_ratio: float | None = None  # coefficient of variation of the blocks' medians
-    load_ms: float  # opening the file
-    cold_ms: float  # the first inference
-    peak_memory_mib: float  # of the host process, with what a GPU that shares memory maps there
-    file_bytes: int | None = None  # of the file that ran; None: an older record
-    builds: tuple[Build, ...] = ()  # of the engine; the numbers above are those of one of them
-    energy: Consumption | None = None  # None: not measured, or without a result
-
-
-class Energy(Part):
-    """How the energy of a measurement's artifacts was found."""
-
-    missing: str | None = None  # why there is no result; all else is then unknown
-    source: str | None = None  # "tegrastats", "ina3221", "hwmon", "rapl"
-    rails: tuple[str, ...] = ()  # that were added up
-    scope: Scope | None = None  # what they carry together
-    interval_ms: float | None = None  # between two readings, median
-    idle_mw: tuple[float, float] | None = None  # before and after
-    blocks: int = 0  # of each artifact
-    fewest_readings: int = 0  # in a block
-    doubts: tuple[str, ...] = ()
-    readings_file: str | None = None  # .npz beside the record: all readings and stretches
-    readings_sha256: str | None = None
-
-
-class Measurement(Record):
-    """An interleaved measurement of several artifacts on one device; the first is the reference."""
-
-    device: str
-    machine: str
-    engine: str  # "onnxruntime 1.31.1, CPUExecutionProvider"
-    power_mode: str | None = None  # of a board, as it names it; None: it has none, or does not say
-    batch: int
-    threads: int
-    scenario: Literal["single", "multi", "offline"] = "single"
-    streams: int = 1  # inferences at once
-    timings: tuple[Timing, ...]
-    samples_file: str  # .npz beside the record: one [blocks, runs] array in ms per artifact
-    samples_sha256: str
-    foreign_load_ratio: float | None  # share of the processor that others took; None: unknown
-    energy: Energy | None = None  # None: not asked for
-    noise_ratio: Interval | None = None  # A/A: the first's odd blocks over its even ones
-    clocks_locked: bool | None = None  # None: the device does not say
-    temperatures_c: tuple[float, float] | None = None  # of the hottest part, before and after
-    confirmed: bool | None = None  # by a second measurement; None: there was none
-    warnings: tuple[str, ...] = ()  # what makes the numbers doubtful: inconclusive
-    notes: tuple[str, ...] = ()  # what to know of them: clocks not locked, too few for p99.9 ...
 
 
 class Finding(Part):
@@ -341,45 +228,3 @@ class Ladder(Record):
     blamed: str | None  # the first rung that is significantly worse than the one above
     control: Control | None = None
     doubts: tuple[str, ...] = ()  # what speaks against the teacher or the images, in sentences
-
-
-def write(record: Record, path: Path) -> None:
-    """Write a record as JSON, whole or not at all."""
-    files.write_text(path, record.model_dump_json(indent=2) + "\n")
-
-
-def read(kind: type[R], path: Path) -> R:
-    """Read a record.
-
-    Raises:
-        RecordError: missing, not JSON, of another schema version, or with other fields.
-    """
-    try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError as error:
-        raise RecordError(f"there is no {kind.__name__} record '{path}'") from error
-    except (UnicodeDecodeError, IsADirectoryError) as error:
-        raise RecordError(f"'{path}' is not a {kind.__name__} record: {error}") from error
-    try:
-        return kind.model_validate_json(text)
-    except ValidationError as error:
-        fault = error.errors()[0]
-        place = ".".join(str(step) for step in fault["loc"]) or "file"
-        hint = ""
-        if place == "schema_version":
-            hint = f". It is of schema {fault['input']!r}, of another version of edgekd: make it anew"
-        raise RecordError(
-            f"'{path}' is not a {kind.__name__} record of schema 1: {place}: {fault['msg']}{hint}"
-        ) from error
-
-
-def check_file(path: Path, sha256: str) -> None:
-    """Raise a ``RecordError`` if a file is missing, or not the one that its record describes."""
-    if not path.is_file():
-        raise RecordError(f"'{path}' is missing, though its record is there")
-    found = files.sha256_of(path)
-    if found != sha256:
-        raise RecordError(
-            f"'{path}' was changed after its record was written: its SHA-256 is "
-            f"{found[:12]}..., recorded is {sha256[:12]}..."
-        )
