@@ -11,7 +11,9 @@ from edgekd.core.errors import RecordError, UsageError
 from edgekd.core.progress import Silent
 from edgekd.evaluate import accuracy
 from edgekd.export.formats import tensorrt
-from edgekd.pipeline import measure
+from edgekd.export.platform import Platform
+from edgekd.export.target import Target
+from edgekd.pipeline import build, measure
 from edgekd.remote import inventory
 from tests import nets
 from tests.pipeline import board
@@ -91,3 +93,40 @@ def test_a_file_for_another_engine_is_refused(newest: str, tmp_path: Path) -> No
         evaluate(model, None, newest)
     with pytest.raises(UsageError, match=r"onnxruntime runs \.onnx files: name the board"):
         evaluate(plan, None, "host-cpu")
+
+
+def program(folder: Path) -> str:
+    """Put the stand-in for trtexec, alone, into a folder that can be the PATH."""
+    script = board.STANDINS / "trtexec" / "trtexec.py"
+    text = script.read_text().replace("__file__", repr(str(script)))
+    (folder / "bin").mkdir()
+    (folder / "bin" / "trtexec").write_text(f"#!{sys.executable}\n{text}")
+    (folder / "bin" / "trtexec").chmod(0o755)
+    return str(folder / "bin")
+
+
+def test_trtexec_builds_where_the_python_package_is_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "gpu.toml").write_text(board.GPU)
+    monkeypatch.setenv("PATH", program(tmp_path))
+    site = build.survey(str(tmp_path / "gpu.toml"), Target.read("tensorrt-int8"))
+    assert site.builder == "trtexec"
+
+
+def test_the_python_package_goes_before_trtexec(
+    newest: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", program(tmp_path))
+    assert build.survey(newest, Target.read("tensorrt-int8")).builder == "tensorrt"
+
+
+def test_a_platform_of_another_tensorrt_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "gpu.toml").write_text(board.GPU)
+    monkeypatch.setenv("PATH", program(tmp_path))
+    monkeypatch.setenv("STANDIN_TRTEXEC", "8.6.1")
+    target, platform = Target.read("tensorrt-int8"), Platform.read("jp6.2")
+    with pytest.raises(UsageError, match=r"'jp6\.2' has TensorRT 10\.3, but .* has 8\.6\.1"):
+        build.survey(str(tmp_path / "gpu.toml"), target, platform)
