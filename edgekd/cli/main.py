@@ -30,6 +30,7 @@ from edgekd.cli.commands import (
     prune,
     quantize,
     report,
+    reproduce,
     run,
     sensitivity,
     verify,
@@ -51,8 +52,8 @@ app = typer.Typer(
 )
 for module in (
     init, run, prune, quantize, finetune, calibration, export, lint, evaluate, diff, sensitivity,
-    profile, explain_int8, landscape, gate, report, compare, verify, package, list_command,
-    doctor,
+    profile, explain_int8, landscape, gate, report, compare, verify, reproduce, package,
+    list_command, doctor,
 ):  # fmt: skip
     app.command(module.NAME)(module.command)
 

@@ -11,7 +11,7 @@ import pytest
 COMMANDS = [
     "init", "run", "prune", "quantize", "finetune", "calibration", "export", "lint", "evaluate",
     "diff", "sensitivity", "profile", "explain-int8", "landscape", "gate", "report",
-    "compare", "verify", "package", "list", "doctor",
+    "compare", "verify", "reproduce", "package", "list", "doctor",
 ]  # fmt: skip
 HEAVY = ["torch", "torchvision", "onnx", "onnxruntime", "sklearn", "PIL", "scipy", "pydantic"]
 
