@@ -65,6 +65,16 @@ class Sampler:
         self._silence_s = max(self._silence_s, _SILENT_INTERVALS * interval_s)
         return interval_s
 
+    def wait_beyond(self, time_ns: int) -> None:
+        """Return when there is a reading that is later.
+
+        Raises:
+            SensorError: it does not come.
+        """
+        while self.times_ns[-1] <= time_ns:
+            self.check()
+            time.sleep(0.005)
+
     def check(self) -> None:
         """Check that the sensor still speaks.
 
@@ -110,8 +120,7 @@ def measure(
         enough_s = request["readings"] * sampler.wait()
         run_s, idle_s = (max(request[name], enough_s) for name in ("run_s", "idle_s"))
         _stretches(workers, turns, (request["settle_s"], run_s, idle_s), sampler)
-        time.sleep(2 * request["interval_ms"] / 1000)  # a reading behind the last stretch
-        sampler.check()
+        sampler.wait_beyond(time.monotonic_ns())  # a reading behind the last stretch
     except sensors.SensorError as error:
         emit("power", source=None, reason=str(error))
         return

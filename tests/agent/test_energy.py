@@ -1,13 +1,21 @@
 """What is sampled beside models that run; see tests/profile/test_energy.py for the whole way."""
 
+import json
+import subprocess
+import sys
 import threading
 import time
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from edgekd.agent import energy, sensors
 from edgekd.agent.sensors import SensorError
+from edgekd.remote import bundle
+from tests import nets
+from tests.standins import power
 
 
 class Sensor:
@@ -106,3 +114,43 @@ def test_no_sensor_is_said_with_its_reason(monkeypatch: pytest.MonkeyPatch) -> N
     )
     energy.measure([], [], {"interval_ms": 7})
     assert said == [{"type": "power", "source": None, "reason": "nothing at 7 ms"}]
+
+
+def test_the_zipped_agent_samples_beside_models_that_take_turns(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    power.install(monkeypatch, tmp_path)
+    bundle.write(tmp_path / "agent.pyz")
+    np.save(tmp_path / "images.npy", np.ones((1, 1, 2, 2), np.float32))
+    models = [nets.linear(tmp_path / f"{name}.onnx", np.eye(4), (1, 2, 2)) for name in "ab"]
+    wanted = {
+        "schema_version": 1,
+        "engine": "onnxruntime",
+        "images": str(tmp_path / "images.npy"),
+        "threads": 1,
+        "blocks": 0,
+        "runs": 0,
+        "warm_up_s": [0.0, 0.05],
+        "subjects": [{"name": model.stem, "path": str(model)} for model in models],
+        "energy": {
+            "blocks": 2, "interval_ms": 10, "patience_s": 5.0, "readings": 2, "settle_s": 0.0,
+            "run_s": 0.05, "idle_s": 0.05,
+        },
+    }  # fmt: skip
+    (tmp_path / "request.json").write_text(json.dumps(wanted))
+    done = subprocess.run(
+        [sys.executable, "agent.pyz", "run", "request.json"],
+        cwd=tmp_path, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    said = [json.loads(line) for line in done.stdout.splitlines()]
+    stretches = [line for line in said if line["type"] == "stretch"]
+    places = [(line["subject"], line["block"]) for line in stretches]
+    assert places == [(None, None), (0, 0), (1, 0), (1, 1), (0, 1), (None, None)]
+    ends = [end for line in stretches for end in (line["start_ns"], line["end_ns"])]
+    assert ends == sorted(ends)  # of one clock, one behind the other
+    (told,) = [line for line in said if line["type"] == "power"]
+    assert (told["source"], told["unit"]) == ("tegrastats", "mW")
+    assert told["rails"] == ["VDD_CPU_GPU_CV", "VDD_IN", "VDD_SOC"]
+    assert {len(row) for row in told["values"]} == {3}
+    assert len(told["times_ns"]) == len(told["values"])
+    assert told["times_ns"][0] < ends[0] < ends[-1] < told["times_ns"][-1]

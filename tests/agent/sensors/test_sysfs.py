@@ -53,8 +53,10 @@ def test_a_chip_that_does_not_answer_gives_no_reading(tmp_path: Path) -> None:
     folder = tmp_path / "sys/bus/i2c/drivers/ina3221/1-0040/hwmon/hwmon1"
     folder.mkdir(parents=True)
     (folder / "in1_label").write_text("VDD_IN\n")
-    (folder / "in1_input").write_text("5000\n")
-    assert read_once(ina3221.open_source(str(tmp_path), 1)) == {}  # and not 0 mW
+    (folder / "in1_input").write_text("5000\n")  # and no current
+    for name, text in {"in2_label": "VDD_SOC", "in2_input": "5000", "curr2_input": "100"}.items():
+        (folder / name).write_text(text + "\n")
+    assert read_once(ina3221.open_source(str(tmp_path), 1)) == {}  # and no part of it
 
 
 def test_a_single_rail_chip_gives_milliwatts_and_a_usb_port_is_no_rail() -> None:
