@@ -48,6 +48,7 @@ class Entry(Part):
     gain_pp: Interval | None  # above the first run's file of this name, paired by image
     p50_ms: Interval | None
     latency_ratio: Interval | None  # to its run's teacher
+    energy_mj: Interval | None  # of an image, above idle
     macs: int | None
     bytes: int
 
@@ -149,6 +150,7 @@ def _entry(name: str, run: Run, artifact: str, gain: Interval | None) -> Entry:
         gain_pp=gain,
         p50_ms=timing.p50_ms if timing else None,
         latency_ratio=timing.ratio_to_first if timing else None,
+        energy_mj=timing.energy.per_image_mj if timing and timing.energy else None,
         macs=facts.macs_of(run, artifact, record.sha256),
         bytes=record.bytes,
     )

@@ -32,6 +32,7 @@ _COLUMNS = (
     Column("Against the first run (pp)", numeric=True),
     Column("p50 (ms)", numeric=True),
     Column("Ratio to its teacher", numeric=True),
+    Column("Energy (mJ an image)", numeric=True),
     Column("MACs", numeric=True),
     Column("Size", numeric=True),
 )
@@ -90,6 +91,7 @@ def _row(entry: Entry) -> tuple[Cell, ...]:
         number("" if entry.p50_ms is None else words.three_digits(entry.p50_ms.value),
                None if entry.p50_ms is None else entry.p50_ms.value),
         _cell(entry.latency_ratio),
+        _cell(entry.energy_mj),
         number("" if entry.macs is None else words.macs(entry.macs), entry.macs),
         number(words.size(entry.bytes), entry.bytes),
     )  # fmt: skip

@@ -33,8 +33,8 @@ def render(found: Comparison, console: Console) -> None:
 def markdown(found: Comparison) -> str:
     """Return a table with a row for each file, and one of the recipes; ends in a newline."""
     heads = ["run", "file", "top-1 %", "drop pp", f"against {found.runs[0].name}, pp", "p50 ms"]
-    heads += ["x teacher", "MACs", "MiB", "verdict"]
-    lines = [_line(heads), _line(["---", "---", *["---:"] * 7, "---"])]
+    heads += ["x teacher", "mJ", "MACs", "MiB", "verdict"]
+    lines = [_line(heads), _line(["---", "---", *["---:"] * 8, "---"])]
     for entry in found.entries:
         cells = [entry.run, entry.artifact, *_accuracies(entry), *_costs(entry)]
         lines.append(_line([cell.replace("|", "\\|") for cell in cells]))
@@ -59,7 +59,7 @@ def _accuracy(entries: Sequence[Entry]) -> Table:
 
 
 def _cost(entries: Sequence[Entry]) -> Table:
-    table = _table("Cost", "p50 ms", "x teacher", "MACs", "MiB", "verdict")
+    table = _table("Cost", "p50 ms", "x teacher", "mJ", "MACs", "MiB", "verdict")
     _fill(table, entries, _costs)
     return table
 
@@ -89,6 +89,7 @@ def _costs(entry: Entry) -> list[str]:
     return [
         _NONE if p50 is None else words.three_digits(p50.value),
         _interval(ratio),
+        _NONE if entry.energy_mj is None else words.three_digits(entry.energy_mj.value),
         _NONE if entry.macs is None else words.macs(entry.macs),
         words.three_digits(entry.bytes / _MIB),
         entry.state or _NONE,

@@ -20,7 +20,7 @@ _MILLION, _MIB = 1e6, 2**20
 
 def render(run: Run, console: Console) -> None:
     """Print a run: ladder, latency, what speaks against them, and the verdict last."""
-    for part in (ladder_table(run), latency_table(run), _doubts(run)):
+    for part in (ladder_table(run), latency_table(run), energy_table(run), _doubts(run)):
         if part is not None:
             console.print(part)
             console.print()
@@ -85,6 +85,31 @@ def latency_table(run: Run) -> RenderableType:
             Text("-" if item.macs_ratio is None else words.share(item.macs_ratio)),
         )
     return Group(table, *(Text(sentence) for sentence in facts.speed_sentences(run)))
+
+
+def energy_table(run: Run) -> RenderableType | None:
+    """Return the energies, or why there are none; None: they were not asked for."""
+    energy = run.measurement.energy if run.measurement else None
+    if run.measurement is None or energy is None:
+        return None
+    if energy.missing is not None:
+        return Text(f"no energy: {energy.missing}")
+    used = [(t.subject, t.energy) for t in run.measurement.timings if t.energy is not None]
+    intervals = [one.per_image_mj for _, one in used]
+    digits = words.digits_apart(intervals, words.digits_for(one.value for one in intervals))
+    table = _table(f"Energy of the {energy.scope} by {energy.source}, above idle")
+    table.add_column("artifact", overflow="fold")
+    for name in (f"mJ an image [{words.confidence(intervals)}]", "x first", "W with idle"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for name, one in used:
+        ratio = one.ratio_to_first
+        table.add_row(
+            Text(name),
+            Text(words.estimate(one.per_image_mj, digits)),
+            Text("-" if ratio is None else words.estimate(ratio, 2)),
+            Text(words.three_digits(one.power_mw / 1000)),
+        )
+    return table
 
 
 def verdict_lines(run: Run) -> list[RenderableType]:

@@ -147,11 +147,11 @@ def test_markdown_is_one_row_a_file_and_escapes_bars(found: Comparison) -> None:
     text = compare_text.markdown(found.model_copy(update={"entries": (first,)}))
     rows = [line for line in text.splitlines() if line.startswith("| a/1 |")]
     assert rows == [
-        "| a/1 | a\\|b | 95.00 [93.47, 96.19] | - | - | 0.998 | - | 1.00 M | 3.24 | - |"
+        "| a/1 | a\\|b | 95.00 [93.47, 96.19] | - | - | 0.998 | - | - | 1.00 M | 3.24 | - |"
     ]
     assert text.endswith("\n")
     bars = {len(re.findall(r"(?<!\\)\|", line)) for line in text.splitlines()[:3]}
-    assert bars == {11}
+    assert bars == {12}
 
 
 def test_the_page_has_the_charts_of_a_run_with_marks_and_units(page: Node) -> None:

@@ -1,15 +1,17 @@
 """Energy and temperature on the page."""
 
+import io
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from rich.console import Console
 
 from edgekd.core import files
 from edgekd.core.records import Consumption, Energy, Interval
 from edgekd.core.run_folder import Run
-from edgekd.report import html
+from edgekd.report import compare, html, terminal
 from tests.report.conftest import judged
 from tests.report.reading import Node, read
 
@@ -121,6 +123,24 @@ def test_temperatures_are_told_without_energy(own: Run) -> None:
     assert section(replace(warm, measurement=bare)).text.endswith(
         "The hottest part had 41.5 °C before and 52.0 °C after."
     )
+
+
+def test_the_terminal_shows_energies_below_latencies(own: Run) -> None:
+    stream = io.StringIO()
+    terminal.render(used(own), Console(file=stream, width=80))
+    lines = [" ".join(line.split()) for line in stream.getvalue().splitlines()]
+    assert "Energy of the sum of rails by ina3221, above idle" in lines
+    assert "onnx-int8 2.67 [2.40, 2.93] 0.33 [0.33, 0.34] 6.00" in lines
+    stream = io.StringIO()
+    terminal.render(used(own, missing="no sensor answers"), Console(file=stream, width=80))
+    assert "no energy: no sensor answers" in stream.getvalue()
+
+
+def test_runs_are_compared_by_energy_too(own: Run, tmp_path: Path) -> None:
+    found = compare.compare([used(own), judged(tmp_path / "2")])
+    assert [one.energy_mj and round(one.energy_mj.value, 2) for one in found.entries] == [
+        8.0, 4.0, 2.67, None, None, None,
+    ]  # fmt: skip
 
 
 def test_a_missing_energy_is_said_with_its_reason(own: Run) -> None:
