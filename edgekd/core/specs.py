@@ -218,13 +218,15 @@ class Recipe(Spec):
     gate: Gate = Gate()
 
     @model_validator(mode="after")
-    def _baselines_are_for_finished_runs(self) -> "Recipe":
+    def _rules_ask_for_what_a_run_has(self) -> "Recipe":
         later = self.gate.against_baseline()
         if later:
             raise ValueError(
                 f"gate.{later[0]} needs a baseline, which a run has not: put it in a file for "
                 "`edgekd gate RUN --rules FILE --baselines DIR`"
             )
+        if self.gate.energy_per_image_mj is not None and not self.profile.energy:
+            raise ValueError("gate.energy_per_image_mj needs profile.energy = true")
         return self
 
     @model_validator(mode="after")

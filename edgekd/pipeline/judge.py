@@ -10,11 +10,12 @@ from edgekd.core.examples import FILE
 from edgekd.core.run_folder import REFERENCE, Run
 from edgekd.data import augment
 from edgekd.evaluate import accuracy, ladder
-from edgekd.gate import rules
 from edgekd.models import checkpoint, score
-from edgekd.pipeline import examples
+from edgekd.pipeline import examples, gate
 from edgekd.pipeline.job import Job
+from edgekd.pipeline.profile import subject
 from edgekd.profile import local
+from edgekd.remote import inventory
 from edgekd.report import html
 
 _SIGNIFICANT = 0.001  # a warning must not cry wolf
@@ -43,20 +44,12 @@ def evaluate_all(job: Job) -> None:
 
 
 def measure(job: Job) -> None:
-    """Measure the artifacts' latency on this machine, the teacher's as the reference."""
+    """Measure the artifacts' latency on the recipe's device, the teacher's as the reference."""
     run = run_folder.read(job.folder)
     names = [REFERENCE, *(name for name in run.artifacts if name != REFERENCE)]
-    subjects = [
-        local.Subject(
-            name,
-            run_folder.artifact(job.folder, name) / run.artifacts[name].file,
-            run.artifacts[name].sha256,
-        )
-        for name in names
-    ]
     profile = job.recipe.profile
     depends = {
-        "artifacts": [subject.sha256 for subject in subjects],
+        "artifacts": [run.artifacts[name].sha256 for name in names],
         "profile": profile.model_dump(mode="json"),
         "machine": provenance.machine(),
     }
@@ -65,6 +58,12 @@ def measure(job: Job) -> None:
     folder = run_folder.measurement(job.folder)
 
     def work() -> None:
+        place = inventory.usable(profile.device)
+        subjects = []
+        for name in names:
+            artifact = run.artifacts[name]
+            path = run_folder.artifact(job.folder, name) / artifact.file
+            subjects.append(subject(name, path, artifact.sha256, place, profile, job.progress))
         images = _some_images(job, run.artifacts[REFERENCE].normalisation, profile.batch)
         local.measure(subjects, profile, images, folder, job.progress)
 
@@ -80,7 +79,7 @@ def conclude(job: Job) -> None:
         climbed = climbed.model_copy(update={"doubts": doubts, "control": ladder.control(run)})
         records.write(climbed, job.folder / "ladder.json")
         keep_examples(job)
-        verdict = rules.judge(job.recipe.gate, run_folder.read(job.folder))
+        verdict = gate.judge(job.recipe.gate, run_folder.read(job.folder))
         records.write(verdict, job.folder / "verdict.json")
         html.write(run_folder.read(job.folder), job.folder / "report.html")
         manifest.seal(job.folder, job.name, job.device, job.recipe.training.seed)

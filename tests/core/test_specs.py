@@ -235,3 +235,21 @@ def test_missing_rules_are_named(tmp_path: Path) -> None:
         specs.gate_of(tmp_path / "none.json")
     with pytest.raises(UsageError, match=r"there is no recipe file '.*none\.toml'"):
         specs.gate_of(tmp_path / "none.toml")
+
+
+@pytest.mark.parametrize(
+    ("rule", "said"),
+    [
+        ("latency_baseline_ratio", "needs a baseline, which a run has not"),
+        ("energy_per_image_mj", "needs profile.energy = true"),
+    ],
+)
+def test_rule_that_no_run_of_this_recipe_could_judge_is_refused(rule: str, said: str) -> None:
+    tree = {
+        "teacher": {"model": "digits_resnet", "train": {"epochs": 1, "learning_rate": 0.1}},
+        "data": {"source": "digits"},
+        "gate": {rule: {"limit": 1}},
+    }
+    with pytest.raises(UsageError, match=said):
+        specs.parse(tree, "mine")
+    specs.parse({**tree, "gate": {"latency_p50_ms": {"limit": 1}}}, "mine")

@@ -415,7 +415,7 @@ def test_verdict_can_be_written_and_read(tmp_path: Path) -> None:
 
 def test_gate_imports_neither_torch_nor_onnx_nor_scipy() -> None:
     code = (
-        "import sys, edgekd.gate.rules, edgekd.gate.markdown, edgekd.gate.junit\n"
+        "import sys, edgekd.gate.markdown, edgekd.gate.junit, edgekd.pipeline.gate\n"
         "sys.exit(str(sorted({'torch', 'onnx', 'onnxruntime', 'scipy'} & set(sys.modules))))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
