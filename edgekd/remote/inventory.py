@@ -11,6 +11,7 @@ It is the file that ``--inventory`` names, else ``$EDGEKD_INVENTORY``, else
 
 import os
 import tomllib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -24,6 +25,7 @@ from edgekd.remote.errand import Reach
 from edgekd.remote.session import Local
 from edgekd.remote.ssh import Ssh
 
+_LABEL = "label:"
 # A word that ssh takes for neither an option nor two words.
 Word = Annotated[str, Field(pattern=r"^[^\s\-][^\s]*$")]
 
@@ -73,7 +75,7 @@ def find(name: str, file: Path | None = None) -> Place:
     if name.endswith(".toml") or name in catalogue.names("profiles"):
         raise UsageError(
             f"'{name}' is a kind of board, and says nothing of how to reach one: give the name of "
-            f"an entry of the inventory ('{path}')"
+            f"an entry of the inventory ('{path}'), or estimate with `edgekd profile`"
         )
     known = [*entries, *(kind for kind in catalogue.names("profiles") if _is_local(kind))]
     raise UsageError(
@@ -92,6 +94,40 @@ def usable(name: str, file: Path | None = None) -> Place:
     if place.device.refuses is not None:
         raise UsageError(f"'{name}' ({place.kind}) takes no models: {place.device.refuses}")
     return place
+
+
+def chosen(words: Sequence[str], file: Path | None = None) -> list[str]:
+    """Return the devices that words name, each once; ``label:lab-1``: all entries of that label.
+
+    Raises:
+        UsageError: no entry has such a label, or the inventory cannot be used.
+    """
+    names: list[str] = []
+    for word in words:
+        if not word.startswith(_LABEL):
+            names.append(word)
+            continue
+        label, path = word.removeprefix(_LABEL), file or default_file()
+        entries = read(path)
+        found = [name for name, entry in entries.items() if label in entry.labels]
+        if not found:
+            known = {each for entry in entries.values() for each in entry.labels}
+            hint = did_you_mean(label, known) if known else " None of its entries has a label."
+            raise UsageError(f"no device of '{path}' has the label '{label}'.{hint}")
+        names += found
+    return list(dict.fromkeys(names))
+
+
+def kind_of_board(name: str, file: Path | None = None) -> devices.Device | None:
+    """Return the facts behind a bare kind of board, which nobody can reach; None: it is a place.
+
+    An entry of the inventory goes before a kind of the same name.
+    """
+    path = file or default_file()
+    if _is_local(name) or ((file is not None or path.is_file()) and name in read(path)):
+        return None
+    known = name.endswith(".toml") or name in catalogue.names("profiles")
+    return devices.find(name) if known else None
 
 
 def read(path: Path) -> dict[str, Entry]:

@@ -167,3 +167,23 @@ def test_any_text_is_an_inventory_or_a_mistake(scratch: Path, text: str) -> None
     except UsageError:
         return
     assert all(entry.host for entry in entries.values())
+
+
+def test_a_label_stands_for_every_entry_that_has_it(tmp_path: Path) -> None:
+    text = "".join(
+        BOARD.replace("line-3", name) + f"labels = {labels}\n"
+        for name, labels in (("a", '["lab-1"]'), ("b", '["lab-1", "slow"]'), ("c", "[]"))
+    )
+    file = write(tmp_path / "fleet.toml", text)
+    assert inventory.chosen(["b", "label:lab-1", "host-cpu"], file) == ["b", "a", "host-cpu"]
+    with pytest.raises(UsageError, match=r"has the label 'lab-2'\. Did you mean 'lab-1'"):
+        inventory.chosen(["label:lab-2"], file)
+
+
+def test_a_bare_kind_of_board_is_no_place(tmp_path: Path) -> None:
+    file = write(tmp_path / "fleet.toml", BOARD.replace("line-3", "nano"))
+    found = inventory.kind_of_board("orin-nano-8gb", file)
+    assert found is not None
+    assert found.board is not None
+    # An entry's name, this machine, and a name that nobody knows:
+    assert [inventory.kind_of_board(name, file) for name in ("nano", "host-cpu", "x")] == [None] * 3
