@@ -190,6 +190,9 @@ def _made(run: Run) -> Iterator[_Made]:
         yield _Made(f"accuracy/{accuracy.subject}.json", accuracy, _in("accuracy", hashes))
     if run.measurement is not None:
         hashes = {run.measurement.samples_file: run.measurement.samples_sha256}
+        energy = run.measurement.energy
+        if energy is not None and energy.readings_file is not None:
+            hashes[energy.readings_file] = energy.readings_sha256
         yield _Made("profile/measurement.json", run.measurement, _in("profile", hashes))
     if run.ladder is not None:
         yield _Made("ladder.json", run.ladder, {})

@@ -32,6 +32,16 @@ def test_each_file_is_listed_with_its_hash(run: Path) -> None:
     assert all(link.sha256 == files.sha256_of(run / path) for path, link in listed.items())
 
 
+def test_the_readings_behind_an_energy_are_listed(run: Path) -> None:
+    folder = run_folder.measurement(run)
+    readings = folder / "samples.power.npz"
+    readings.write_bytes(b"readings")
+    energy = records.Energy(readings_file=readings.name, readings_sha256=files.sha256_of(readings))
+    builders.change(records.Measurement, folder / "measurement.json", energy=energy)
+    links = manifest.walk(run_folder.read(run)).links
+    assert links["profile/samples.power.npz"].sha256 == files.sha256_of(readings)
+
+
 def test_a_file_leads_back_to_the_teacher_and_the_recipe(run: Path) -> None:
     links = read(run).files
     way = ["verdict.json"]
