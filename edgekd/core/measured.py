@@ -43,7 +43,7 @@ class Timing(Part):
     spread_ratio: float | None = None  # coefficient of variation of the blocks' medians
     load_ms: float  # opening the file
     cold_ms: float  # the first inference
-    peak_memory_mib: float  # of the host process, with what a GPU that shares memory maps there
+    peak_memory_mib: float  # of the process; what a GPU allocates is not counted
     file_bytes: int | None = None  # of the file that ran; None: an older record
     builds: tuple[Build, ...] = ()  # of the engine; the numbers above are those of one of them
     energy: Consumption | None = None  # None: not measured, or without a result

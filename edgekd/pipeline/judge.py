@@ -13,7 +13,7 @@ from edgekd.evaluate import accuracy, ladder
 from edgekd.models import checkpoint, score
 from edgekd.pipeline import examples, gate
 from edgekd.pipeline.job import Job
-from edgekd.pipeline.profile import subject
+from edgekd.pipeline.profile import prepared
 from edgekd.profile import local
 from edgekd.remote import inventory
 from edgekd.report import html
@@ -63,7 +63,7 @@ def measure(job: Job) -> None:
         for name in names:
             artifact = run.artifacts[name]
             path = run_folder.artifact(job.folder, name) / artifact.file
-            subjects.append(subject(name, path, artifact.sha256, place, profile, job.progress))
+            subjects.append(prepared(name, path, artifact.sha256, place, profile, job.progress))
         images = _some_images(job, run.artifacts[REFERENCE].normalisation, profile.batch)
         local.measure(subjects, profile, images, folder, job.progress)
 

@@ -72,7 +72,10 @@ def profile(
     models = [_opened(path, place, spec) for path in (against, model) if path is not None]
     images = None if source is None else _images(source, models)
     images_nchw = _batch(images, models, spec)
-    subjects = [_subject(found, place, spec, progress) for found in models]
+    subjects = [
+        prepared(str(found.path), found.path, files.sha256_of(found.path), place, spec, progress)
+        for found in models
+    ]
     measurement = local.measure(subjects, spec, images_nchw, out, progress, fleet)
     rows = (
         layer_times.measure(
@@ -86,11 +89,34 @@ def profile(
     names = ["accuracy.json"] if against is None else ["accuracy-reference.json", "accuracy.json"]
     paths = [_beside(out, name) for name in names]
     accuracies = [
-        _classify(subject, found, images, spec, path, progress, fleet)
-        for subject, found, path in zip(subjects, models, paths, strict=True)
+        _classify(one, found, images, spec, path, progress, fleet)
+        for one, found, path in zip(subjects, models, paths, strict=True)
     ]
     drop = None if against is None else _drop(*paths)
     return Profiled(measurement, tuple(accuracies), drop, rows)
+
+
+def prepared(
+    name: str,
+    path: Path,
+    sha256: str,
+    place: inventory.Place,
+    spec: specs.Profile,
+    progress: Progress,
+) -> Subject:
+    """Return a model as it is measured at a place; where TensorRT runs, its engines are built.
+
+    Args:
+        name: in records and tables.
+        path: an ONNX file, or an engine.
+        sha256: of that file.
+        place: where it runs.
+        spec: batch, and how many engines.
+        progress: who is told how far it is.
+    """
+    builds = place.device.engine == "tensorrt" and path.suffix == ".onnx"
+    plans = engines.built(path, place, spec.batch, spec.builds, progress) if builds else ()
+    return Subject(name, path, sha256, plans)
 
 
 def _opened(path: Path, place: inventory.Place, spec: specs.Profile) -> _Model:
@@ -151,17 +177,8 @@ def _batch(
     return found
 
 
-def _subject(
-    found: _Model, place: inventory.Place, spec: specs.Profile, progress: Progress
-) -> Subject:
-    path = found.path
-    builds = place.device.engine == "tensorrt" and path.suffix == ".onnx"
-    plans = engines.built(path, place, spec.batch, spec.builds, progress) if builds else ()
-    return Subject(str(path), path, files.sha256_of(path), plans)
-
-
 def _classify(
-    subject: Subject,
+    one: Subject,
     found: _Model,
     images: ImageSet,
     spec: specs.Profile,
@@ -172,11 +189,9 @@ def _classify(
     normalisation = found.notes.normalisation
     assert normalisation is not None, "checked where the images were read"
     logits_nk = accuracy.logits_of(
-        subject.runs[0], images, normalisation, device=spec.device, fleet=fleet, progress=progress
+        one.runs[0], images, normalisation, device=spec.device, fleet=fleet, progress=progress
     )
-    return accuracy.record(
-        subject.name, subject.sha256, spec.device, "test", images, logits_nk, out
-    )
+    return accuracy.record(one.name, one.sha256, spec.device, "test", images, logits_nk, out)
 
 
 def _drop(reference: Path, subject: Path) -> records.Interval:

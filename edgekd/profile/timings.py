@@ -130,6 +130,10 @@ class Taken:
         ]
         if missing:
             yield f"{count:,} samples are too few for {', '.join(missing)}"
+        if self.engine.startswith("tensorrt"):
+            yield "the processor waits for the GPU as CUDA decides (cudaDeviceScheduleAuto)"
+        elif self.spec.threads > 1:
+            yield "ONNX Runtime's threads spin while they wait, as is its default"
         if locked is False:
             yield "clocks are not locked: they follow load and heat (a Jetson has jetson_clocks)"
         if noise is None:

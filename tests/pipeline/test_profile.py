@@ -1,8 +1,10 @@
 """Profile on a board with TensorRT, on stand-ins: the way there and back, not its speed."""
 
+import json
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 
 from edgekd.core import files, records, specs
@@ -33,6 +35,21 @@ def net(folder: Path, name: str = "net.onnx", batch: int | None = 1) -> Path:
     return nets.linear(folder / name, weights_kf, (1, 8, 8), batch)
 
 
+def noted(path: Path) -> Path:
+    """Note in a file how its images are prepared, as edgekd's own files do."""
+    model = onnx.load(path)
+    notes = {
+        "edgekd": "1",
+        "preprocessing": json.dumps({"mean": [0.5], "std": [0.25]}),
+        "classes": json.dumps([str(digit) for digit in range(10)]),
+        "edgekd.checkpoint_sha256": "0" * 64,
+    }
+    for key, value in notes.items():
+        model.metadata_props.add(key=key, value=value)
+    onnx.save(model, path)
+    return path
+
+
 def spec(device: str, **values: object) -> specs.Profile:
     return specs.Profile.model_validate({"device": device, "blocks": 6, "runs": 5, **values})
 
@@ -55,6 +72,20 @@ def test_engines_are_built_on_the_board_and_measured_with_their_onnx_file_as_the
     assert first.p50_ms == min((b.p50_ms for b in first.builds), key=lambda p50: p50.value)
     assert second.gpu_p50_ms is not None
     assert found.layers
+
+
+def test_the_images_of_a_source_are_classified_by_the_engines(gpu: str, tmp_path: Path) -> None:
+    models = [noted(net(tmp_path, name)) for name in ("teacher.onnx", "net.onnx")]
+    out = tmp_path / "out.json"
+    found = profile.profile(
+        models[1], models[0], spec(gpu), out, progress=Silent(), source="digits"
+    )
+    assert [each.subject for each in found.accuracies] == [str(path) for path in models]
+    assert {each.device for each in found.accuracies} == {gpu}
+    top1 = [each.top1_percent.value for each in found.accuracies]
+    assert found.drop_pp is not None
+    assert found.drop_pp.value == pytest.approx(top1[0] - top1[1])
+    assert (tmp_path / "out.accuracy-reference.json").is_file()
 
 
 def test_an_engine_is_built_once_and_again_when_it_was_damaged(gpu: str, tmp_path: Path) -> None:
