@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edgekd.core import files, records, specs
-from edgekd.core.errors import DeviceError
+from edgekd.core import checking, files, records, specs
+from edgekd.core.errors import DeviceError, UsageError
 from edgekd.core.progress import Silent
 from edgekd.profile import local, sampling
 from edgekd.profile.local import Subject
@@ -120,3 +120,9 @@ def test_an_agent_that_sends_no_power_is_refused(
     place = inventory.usable("host-cpu", None)
     with pytest.raises(DeviceError, match="sent no readings of power"):
         sampling.with_energy(record, models, IMAGES, place, tmp_path / "power.npz", Silent())
+
+
+@pytest.mark.parametrize("more", [{"scenario": "multi", "streams": 2}, {"builds": 2}], ids=str)
+def test_energy_of_several_streams_or_builds_is_refused(more: dict[str, object]) -> None:
+    with pytest.raises(UsageError, match="energy is that of one stream of one build"):
+        checking.checked(specs.Profile, {"energy": True, **more}, "profile")
