@@ -2,15 +2,17 @@
 
 import base64
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from edgekd.core.run_folder import Run
 from edgekd.report import compare, compare_page, html
-from tests.report import browser
+from tests.report import browser, landscapes, test_sensitivity
 from tests.report.browser import Browser
 from tests.report.conftest import judged
+from tests.report.test_energy import used
 from tests.report.test_examples import kept
 
 pytestmark = [
@@ -35,13 +37,20 @@ def window(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
         yield opened
 
 
+def everything(folder: Path) -> Run:
+    """Return a run with all that a page can show."""
+    run = used(kept(judged(folder)))
+    found = test_sensitivity.record(mixed=test_sensitivity.mixed())
+    return replace(run, sensitivity=found, landscape=landscapes.landscape())
+
+
 @pytest.fixture(scope="module")
 def pages(run: Run, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("pages")
     other = judged(folder / "other")
     runs = compare.read([run.folder, other.folder])
     texts = {
-        "report": html.html(kept(run)),
+        "report": html.html(everything(folder / "own")),
         "compare": compare_page.html(compare.compare(runs), runs),
     }
     found = {name: folder / f"{name}.html" for name in texts}
