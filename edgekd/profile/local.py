@@ -142,7 +142,9 @@ def _record(
 ) -> records.Measurement:
     first = found[0]
     notes, noise = first.notes, first.noise()
-    warnings = [warning for each in found for warning in doubts.about(each)]
+    warnings = doubts.about(first)
+    for again in found[1:]:
+        warnings += [f"{doubt} when measured again" for doubt in doubts.about(again)]
     repeated = doubts.about_repetition(*found) if spec.confirm else []
     before, after = notes.conditions
     locked = before.gpu.locked if before.gpu is not None else before.cpu_locked
@@ -166,6 +168,6 @@ def _record(
         clocks_locked=locked,
         temperatures_c=None if None in heat else (heat[0] or 0.0, heat[1] or 0.0),
         confirmed=not repeated if spec.confirm else None,
-        warnings=tuple(dict.fromkeys([*warnings, *repeated])),
+        warnings=(*warnings, *repeated),
         notes=tuple(first.remarks(noise, locked=locked)),
     )
