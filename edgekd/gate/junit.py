@@ -3,13 +3,16 @@
 from xml.etree import ElementTree as ET
 
 from edgekd.core.records import Finding, Verdict
+from edgekd.gate.characters import one_line
 
 
 def junit(verdict: Verdict) -> str:
     """Return a test suite with a case for each finding.
 
     What is inconclusive is an error, so that no service counts it as passed; an informative finding
-    that is not passed is skipped, for it does not decide.
+    that is not passed is skipped, for it does not decide. Rule and artifact together are a case's
+    name, for GitLab keeps one case of a name; the message is attribute and text, for GitLab reads
+    the text and Jenkins the attribute.
     """
     kinds = [_kind(finding) for finding in verdict.findings]
     suite = ET.Element(
@@ -22,15 +25,15 @@ def junit(verdict: Verdict) -> str:
         timestamp=verdict.provenance.made_at.isoformat(timespec="seconds"),
     )
     for finding, kind in zip(verdict.findings, kinds, strict=True):
-        case = ET.SubElement(
-            suite, "testcase", classname=f"edgekd.gate.{finding.rule}", name=finding.artifact
-        )
+        name = one_line(f"{finding.rule} {finding.artifact}")
+        case = ET.SubElement(suite, "testcase", classname="edgekd.gate", name=name)
+        message = one_line(finding.message)
         if kind:
-            ET.SubElement(case, kind, message=finding.message, type=finding.state)
+            ET.SubElement(case, kind, message=message, type=finding.state).text = message
         else:
-            ET.SubElement(case, "system-out").text = finding.message
+            ET.SubElement(case, "system-out").text = message
     ET.indent(suite)
-    return ET.tostring(suite, encoding="unicode") + "\n"
+    return f'<?xml version="1.0" encoding="UTF-8"?>\n{ET.tostring(suite, encoding="unicode")}\n'
 
 
 def _kind(finding: Finding) -> str:

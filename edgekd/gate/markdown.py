@@ -1,6 +1,9 @@
 """A verdict as a Markdown table, for the comment on a change that a CI job writes."""
 
+import re
+
 from edgekd.core.records import Finding, Interval, Verdict
+from edgekd.gate.characters import one_line
 from edgekd.gate.text import LOOKS, Look
 
 
@@ -26,11 +29,11 @@ def _row(finding: Finding) -> str:
     cells = [
         state if finding.state == "passed" else f"**{state}**",
         finding.rule,
-        finding.artifact,
+        _escaped(finding.artifact),
         measured,
         f"{'>= ' if look.at_least else ''}{finding.limit:g}{look.after_limit}",
     ]
-    return "| " + " | ".join(_escaped(cell) for cell in cells) + " |"
+    return "| " + " | ".join(cells) + " |"
 
 
 def _shown(interval: Interval, look: Look) -> str:
@@ -42,5 +45,6 @@ def _shown(interval: Interval, look: Look) -> str:
 
 
 def _escaped(text: str) -> str:
-    """A target may have any file name, and a bar would end the cell."""
-    return text.replace("|", "\\|").replace("\n", " ")
+    """Keep a name or a message from ending a cell, or from becoming HTML or Markdown."""
+    text = one_line(text).replace("&", "&amp;").replace("<", "&lt;")
+    return re.sub(r"([\\`*\[\]|~])", r"\\\1", text)

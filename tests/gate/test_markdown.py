@@ -1,11 +1,14 @@
 from pathlib import Path
 
+from hypothesis import given
+
 from edgekd.core import checking, run_folder, specs
 from edgekd.core.records import Verdict
 from edgekd.gate import rules
 from edgekd.gate.markdown import markdown
 from tests import builders
 from tests.builders import Step
+from tests.gate import verdicts
 
 
 def verdict(folder: Path, name: str = "onnx-int8") -> Verdict:
@@ -38,3 +41,18 @@ def test_what_has_no_interval_is_said_not_to_be_measurable(tmp_path: Path) -> No
     found = verdict(tmp_path)
     finding = found.findings[0].model_copy(update={"measured": None, "state": "inconclusive"})
     assert "| not measurable |" in markdown(found.model_copy(update={"findings": (finding,)}))
+
+
+def test_a_name_cannot_become_html_or_an_image() -> None:
+    found = verdicts.finding(artifact="<img src=x>", message="![x](https://x) `y`")
+    text = markdown(verdicts.verdict(found))
+    assert "&lt;img src=x>" in text
+    assert "- !\\[x\\](https://x) \\`y\\`" in text
+
+
+@given(message=verdicts.TEXTS, artifact=verdicts.TEXTS)
+def test_any_text_leaves_the_table_whole(message: str, artifact: str) -> None:
+    found = verdicts.finding(message=message, artifact=artifact)
+    lines = markdown(verdicts.verdict(found)).encode().decode().splitlines()
+    assert len(lines) == 7
+    assert lines[4].replace("\\\\", "").replace("\\|", "").count("|") == 6

@@ -1,5 +1,6 @@
 """``edgekd gate``: judge a run by rules."""
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -7,7 +8,7 @@ import typer
 
 from edgekd.cli import console
 from edgekd.cli.options import Json
-from edgekd.core.errors import UsageError
+from edgekd.core.errors import EdgekdError, UsageError
 
 NAME = "gate"
 
@@ -27,6 +28,10 @@ def command(
     markdown: Annotated[
         Path | None, typer.Option(help="Markdown to write, for a pull request.")
     ] = None,
+    sarif: Annotated[Path | None, typer.Option(help="SARIF to write, for code scanning.")] = None,
+    github: Annotated[
+        bool, typer.Option("--github", help="In GitHub Actions: annotations, summary, output.")
+    ] = False,
     json: Json = False,
 ) -> None:
     """Judge a run by rules: status 0, 1 or 3.
@@ -35,30 +40,33 @@ def command(
 
     Example: edgekd gate runs/digits/1 --rules release.toml
     """
-    from edgekd.core import files, run_folder, specs
+    from edgekd.core import run_folder, specs
+    from edgekd.gate import formats
     from edgekd.pipeline import gate
 
-    found = run_folder.read(run)
     if update:
         if baselines is None:
             raise UsageError("--update writes a baseline: say where with --baselines DIR")
-        if rules or junit or markdown:
-            raise UsageError("--update judges nothing: leave --rules, --junit and --markdown out")
-        file = gate.keep(found, baselines)
+        if rules or junit or markdown or sarif or github:
+            raise UsageError(
+                "--update judges nothing: leave --rules, --junit, --markdown, --sarif and "
+                "--github out"
+            )
+        file = gate.keep(run_folder.read(run), baselines)
         if json:
             console.result({"baseline": str(file)})
         else:
             print(f"baseline: {file}")
         return
-    verdict = gate.judge(specs.gate_of(rules or run / "recipe.json"), found, baselines)
-    if junit is not None:
-        from edgekd.gate import junit as junit_format
-
-        files.write_text(junit, junit_format.junit(verdict))
-    if markdown is not None:
-        from edgekd.gate import markdown as markdown_format
-
-        files.write_text(markdown, markdown_format.markdown(verdict))
+    written = rules or run / "recipe.json"
+    told = formats.Formats(junit=junit, markdown=markdown, sarif=sarif, github=github)
+    told.clear()
+    try:
+        verdict = gate.judge(specs.gate_of(written), run_folder.read(run), baselines)
+    except EdgekdError as error:
+        _annotate(told.refusal(str(error)))
+        raise
+    _annotate(told.write(verdict, written))
     if json:
         console.result(verdict.model_dump(mode="json"))
     else:
@@ -72,3 +80,8 @@ def command(
         names = ", ".join(dict.fromkeys(again))
         console.note(f"before you change anything, measure again on a quiet machine: {names}")
     raise typer.Exit(console.STATUS[verdict.state])
+
+
+def _annotate(lines: list[str]) -> None:
+    for line in lines:  # GitHub reads both streams, and stdout may be JSON
+        print(line, file=sys.stderr)
