@@ -23,7 +23,7 @@ def about(taken: Taken) -> list[str]:
     before, after = notes.conditions
     return [
         *about_models(taken),
-        *about_noise(taken.noise()),
+        *about_noise(taken.noise),
         *about_machine(notes.telemetry, foreign_load(notes.telemetry)),
         *about_clocks(before, after),
         *about_threads(taken.spec.threads * taken.spec.streams, notes.cores),
@@ -51,7 +51,7 @@ def about_models(taken: Taken) -> Iterator[str]:
     for subject, steady, seconds in taken.steady():
         if not steady:
             yield f"'{subject.name}' was not steady after {seconds:.0f} s of warm-up"
-    for timing in taken.timings():
+    for timing in taken.timings:
         name, wanders, varies = timing.subject, timing.drift_ratio - 1, timing.spread_ratio or 0.0
         if abs(wanders) > DRIFT_RATIO:
             yield (
@@ -79,7 +79,7 @@ def about_noise(noise: Interval | None) -> Iterator[str]:
 def about_repetition(first: Taken, second: Taken) -> list[str]:
     """Return a sentence for each model whose latency did not come back."""
     found = []
-    for one, other in zip(first.timings(), second.timings(), strict=True):
+    for one, other in zip(first.timings, second.timings, strict=True):
         first_ms, second_ms = one.p50_ms.value, other.p50_ms.value
         change = second_ms / first_ms - 1
         if abs(change) > DRIFT_RATIO:

@@ -141,7 +141,7 @@ def _record(
     spec: specs.Profile, found: Sequence[timings.Taken], samples: Path
 ) -> records.Measurement:
     first = found[0]
-    notes, noise = first.notes, first.noise()
+    notes, noise = first.notes, first.noise
     warnings = doubts.about(first)
     for again in found[1:]:
         warnings += [f"{doubt} when measured again" for doubt in doubts.about(again)]
@@ -160,7 +160,7 @@ def _record(
         threads=spec.threads,
         scenario=spec.scenario,
         streams=spec.streams,
-        timings=first.timings(),
+        timings=first.timings,
         samples_file=samples.name,
         samples_sha256=files.sha256_of(samples),
         foreign_load_ratio=doubts.foreign_load(notes.telemetry),

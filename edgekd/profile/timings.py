@@ -89,8 +89,9 @@ class Taken:
                 arrays[f"{subject.name} build {number + 1}"] = self._ms[index]
         return arrays
 
+    @cached_property
     def noise(self) -> Interval | None:
-        """Return an A/A comparison: the first subject's odd blocks over its even ones.
+        """An A/A comparison: the first subject's odd blocks over its even ones.
 
         Whatever keeps it from 1 is the machine's doing. None: under 12 blocks.
         """
@@ -98,8 +99,9 @@ class Taken:
         even = mine[: len(mine) // 2 * 2]
         return statistics.ratio_of_medians(even[0::2], even[1::2], CONFIDENCE)
 
+    @cached_property
     def timings(self) -> tuple[records.Timing, ...]:
-        """Return each subject's estimates."""
+        """Each subject's estimates."""
         first = self._ms[self._chosen[0]]
         return tuple(
             self._timing(subject, index, None if place == 0 else first)
@@ -140,7 +142,7 @@ class Taken:
             yield "under 12 blocks there is no A/A comparison, so the noise is not known"
             return
         floor = max(abs(noise.low - 1), abs(noise.high - 1))
-        for timing in self.timings()[1:]:
+        for timing in self.timings[1:]:
             ratio = timing.ratio_to_first
             if ratio is not None and abs(ratio.value - 1) <= floor:
                 yield (

@@ -36,11 +36,11 @@ def test_each_quantile_waits_for_its_samples(tmp_path: Path) -> None:
     few = taken(net, [np.ones((6, 49))])  # 294
     enough = taken(net, [np.ones((6, 50))])
     many = taken(net, [np.ones((6, 500))])
-    assert few.timings()[0].p95_ms is not None
-    assert few.timings()[0].p99_ms is None
-    assert enough.timings()[0].p99_ms is not None
-    assert enough.timings()[0].p999_ms is None
-    assert many.timings()[0].p999_ms is not None
+    assert few.timings[0].p95_ms is not None
+    assert few.timings[0].p99_ms is None
+    assert enough.timings[0].p99_ms is not None
+    assert enough.timings[0].p999_ms is None
+    assert many.timings[0].p999_ms is not None
     assert "294 samples are too few for p99 (299), p99.9 (2,995)" in list(
         few.remarks(None, locked=None)
     )
@@ -48,7 +48,7 @@ def test_each_quantile_waits_for_its_samples(tmp_path: Path) -> None:
 
 def test_streams_at_once_infer_more_images_in_the_same_time(tmp_path: Path) -> None:
     spec = {"scenario": "multi", "streams": 2, "batch": 3}
-    found = taken([subject(tmp_path, "net")], [STEADY], spec=spec).timings()[0]
+    found = taken([subject(tmp_path, "net")], [STEADY], spec=spec).timings[0]
     # Two streams of 25 runs, 2 ms each: 2 * 25 * 3 images in 50 ms.
     assert found.images_per_s is not None
     assert found.images_per_s.value == pytest.approx(3000)
@@ -56,14 +56,14 @@ def test_streams_at_once_infer_more_images_in_the_same_time(tmp_path: Path) -> N
 
 
 def test_the_gpu_s_own_time_is_kept_apart(tmp_path: Path) -> None:
-    found = taken([subject(tmp_path, "net")], [STEADY], gpu_ms=0.5).timings()[0]
+    found = taken([subject(tmp_path, "net")], [STEADY], gpu_ms=0.5).timings[0]
     assert found.gpu_p50_ms is not None
     assert found.gpu_p50_ms.value == 0.5
     assert found.p50_ms.value == 2.0
 
 
 def test_without_a_gpu_there_is_no_time_of_it(tmp_path: Path) -> None:
-    assert taken([subject(tmp_path, "net")], [STEADY]).timings()[0].gpu_p50_ms is None
+    assert taken([subject(tmp_path, "net")], [STEADY]).timings[0].gpu_p50_ms is None
 
 
 def test_of_several_engines_the_slowest_is_reported_but_of_the_reference_the_quickest(
@@ -71,7 +71,7 @@ def test_of_several_engines_the_slowest_is_reported_but_of_the_reference_the_qui
 ) -> None:
     models = [subject(tmp_path, name, plans=2) for name in ("teacher", "student")]
     found = taken(models, [4 * STEADY, 3 * STEADY, STEADY, 2 * STEADY])
-    teacher, student = found.timings()
+    teacher, student = found.timings
     assert (teacher.p50_ms.value, student.p50_ms.value) == (6.0, 4.0)
     assert student.ratio_to_first is not None
     assert student.ratio_to_first.value == pytest.approx(4 / 6)
@@ -83,19 +83,19 @@ def test_of_several_engines_the_slowest_is_reported_but_of_the_reference_the_qui
 
 def test_engines_of_a_model_that_is_alone_give_the_slowest(tmp_path: Path) -> None:
     found = taken([subject(tmp_path, "net", plans=2)], [STEADY, 2 * STEADY])
-    assert found.timings()[0].p50_ms.value == 4.0
+    assert found.timings[0].p50_ms.value == 4.0
 
 
 def test_a_a_compares_odd_blocks_of_the_first_with_even_ones(tmp_path: Path) -> None:
     samples = np.where(np.arange(12)[:, None] % 2 == 0, 1.0, 1.1) * np.ones((12, 9))
-    noise = taken([subject(tmp_path, "net")], [samples]).noise()
+    noise = taken([subject(tmp_path, "net")], [samples]).noise
     assert noise is not None
     assert noise.value == pytest.approx(1.1)
 
 
 def test_under_twelve_blocks_there_is_no_a_a(tmp_path: Path) -> None:
     found = taken([subject(tmp_path, "net")], [STEADY[:11]])
-    assert found.noise() is None
+    assert found.noise is None
     assert any("no A/A" in remark for remark in found.remarks(None, locked=None))
 
 
@@ -103,7 +103,7 @@ def test_a_difference_that_noise_makes_alone_is_called_so(tmp_path: Path) -> Non
     noisy = np.where(np.arange(12)[:, None] % 2 == 0, 1.0, 1.02) * np.ones((12, 9))
     models = [subject(tmp_path, name) for name in ("teacher", "same", "other")]
     found = taken(models, [noisy, 1.01 * noisy, 0.5 * noisy])
-    (remark,) = [text for text in found.remarks(found.noise(), locked=None) if "noise" in text]
+    (remark,) = [text for text in found.remarks(found.noise, locked=None) if "noise" in text]
     assert remark.startswith("'same' differs from the first by 1.0%")
 
 
