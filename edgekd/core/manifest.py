@@ -120,7 +120,12 @@ def walk(run: Run) -> Chain:
     breaks: list[Break] = []
     outside: list[str] = []
     for one in made:
-        strangers = [parent for parent in one.kept.parents if parent not in by_hash]
+        # Weights that were read and written unchanged are no origin of their own.
+        strangers = [
+            parent
+            for parent in one.kept.parents
+            if all(source is one for source in by_hash.get(parent, ()))
+        ]
         if one.is_root:
             outside += strangers
         elif strangers:

@@ -49,8 +49,12 @@ def save(
     splits: Splits | None,
     training: specs.Training,
     folder: Path,
+    also: tuple[str, ...] = (),
 ) -> None:
-    """Write a student with its size and, where there are images, its validation accuracy."""
+    """Write a student with its size and, where there are images, its validation accuracy.
+
+    Its parents are the hash of ``parent``, then those of ``also``.
+    """
     parameters, macs = checkpoint.count(model.module, model.record.input_shape)
     top1 = None
     if splits is not None:
@@ -63,7 +67,7 @@ def save(
     changes = {
         "stage": stage,
         "provenance": provenance.stamp("torch", "torch-pruning", seed=training.seed),
-        "parents": (parent.record.weights_sha256,),
+        "parents": (parent.record.weights_sha256, *also),
         "parameters": parameters,
         "macs": macs,
         "data": splits.identity() if splits is not None else model.record.data,

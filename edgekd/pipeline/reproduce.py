@@ -136,9 +136,9 @@ def _decisions(old: Run, new: Run) -> Iterator[str]:
 
 
 def _check_weights(recipe: Recipe, run: Run) -> None:
-    """Check the teacher's weights, if the run has only read them: training changes them."""
+    """Check the teacher's weights before they are needed."""
     path = recipe.teacher.weights
-    if path is None or recipe.teacher.train is not None or not path.is_file():
+    if path is None or not path.is_file():  # the run itself says what is missing
         return
     found = files.sha256_of(path)
     if found not in run.checkpoints["teacher"].parents:

@@ -83,6 +83,7 @@ def _initial(job: Job, teacher: Model) -> Model:
 
     def work() -> None:
         model = teacher
+        weights: tuple[str, ...] = ()
         if spec.model is not None:
             with seeded(job.recipe.training.seed):
                 model = checkpoint.open_model(
@@ -94,7 +95,8 @@ def _initial(job: Job, teacher: Model) -> Model:
                     class_names=job.splits.class_names,
                     input_shape=shape_of(job.splits.train),
                 )
-        cuts.save(model, "initial", teacher, job.splits, job.recipe.training, folder)
+            weights = model.record.parents
+        cuts.save(model, "initial", teacher, job.splits, job.recipe.training, folder, weights)
 
     depends = {
         "student": spec.model_dump(mode="json"),

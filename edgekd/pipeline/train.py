@@ -34,6 +34,8 @@ def fit_and_save(
     if not job.workers.main:
         return
     parents = [model.record.weights_sha256 for model in (student, teacher) if model is not None]
+    if name == "teacher":
+        parents += student.record.parents  # the file that it was opened from
     top1_percent = student.record.validation_top1_percent
     if training.best_epoch:
         top1_percent = training.epochs[training.best_epoch - 1].validation_top1_percent

@@ -5,11 +5,15 @@ import shutil
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import save_file
 
-from edgekd.core import files, records
+from edgekd.core import files, records, specs
 from edgekd.core.errors import RecordError
 from edgekd.core.manifest import Manifest
 from edgekd.core.run_folder import Run
+from edgekd.models import build
+from edgekd.pipeline import run as job
 from edgekd.pipeline import verify
 from edgekd.report import html
 from tests import builders
@@ -127,6 +131,27 @@ def test_a_report_that_was_written_anew_from_the_same_records_is_right(
     assert verify.verify(run).state == "broken"
     html.write(verify.run_folder.read(run), run / "report.html")
     assert verify.verify(run).state == "intact"
+
+
+def test_weights_of_elsewhere_are_named_by_the_run_that_began_with_them(tmp_path: Path) -> None:
+    hashes = []
+    for seed, name in enumerate(("teacher", "student")):
+        torch.manual_seed(seed)
+        path = tmp_path / f"{name}.safetensors"
+        save_file(build.build("digits_resnet", 10).state_dict(), path)
+        hashes.append(files.sha256_of(path))
+    recipe = {
+        "teacher": {"model": "digits_resnet", "weights": str(tmp_path / "teacher.safetensors")},
+        "student": {"model": "digits_resnet", "weights": str(tmp_path / "student.safetensors")},
+        "data": {"source": "digits", "train_images": 64},
+        "export": {"targets": ["onnx-fp32"]},
+        "profile": {"blocks": 6, "runs": 5},
+        "gate": {"size_ratio": {"limit": 2.0}},
+    }
+    job.run(specs.parse(recipe, "own"), tmp_path / "run", name="own")
+    assert verify.verify(tmp_path / "run").state == "intact"
+    kept = records.read(Manifest, tmp_path / "run" / "manifest.json")
+    assert kept.parents == tuple(hashes)
 
 
 def test_an_unfinished_run_is_checked_by_its_ledger(run: Path) -> None:
