@@ -467,3 +467,12 @@ def test_rules_of_every_unit_have_their_limit_and_their_chart(run: Run) -> None:
     ]  # fmt: skip
     names = {image.attributes["aria-labelledby"].split("-title")[0] for image in charts(page)}
     assert {"rules-percent-760", "rules-ms-760"} <= names
+
+
+def test_what_to_know_of_a_measurement_is_said_beside_it(run: Run) -> None:
+    assert run.measurement is not None
+    told = {"power_mode": "15W", "notes": ("clocks were not locked", "too few samples for p99.9")}
+    page = read(html.html(replace(run, measurement=run.measurement.model_copy(update=told))))
+    quiet = [node.text for node in page.all("p", "quiet")]
+    assert "Power mode: 15W." in quiet
+    assert "To know: clocks were not locked; too few samples for p99.9." in quiet

@@ -43,6 +43,10 @@ def section(run: Run) -> Section:
     found: list[Block] = [Note(sentence) for sentence in facts.speed_sentences(run)]
     if measured.device == _HOST:
         found.append(Note(_HOST_NOTE, "quiet"))
+    if measured.power_mode is not None:
+        found.append(Note(f"Power mode: {measured.power_mode}.", "quiet"))
+    if measured.notes:
+        found.append(Note(f"To know: {'; '.join(measured.notes)}.", "quiet"))
     found += [_overview(run, measured.timings), _table(run, measured)]
     try:
         samples = _samples(run, measured)

@@ -17,7 +17,7 @@ _COLUMNS = (
     Column("Limit", numeric=True),
     Column("State"),
 )
-_TITLES = {"pp": "Drops of accuracy", "ratio": "Ratios to the teacher or the baseline"}
+_TITLES = {"pp": "Drops of accuracy", "ratio": "Ratios"}
 _SIGNS = {"at most": "≤", "at least": "≥"}
 _SLUGS = {"%": "percent"}  # for anchors
 _FROM_ZERO = {"ratio", "ms", "MiB", "per s", "sd", "findings"}  # what is never below
@@ -79,7 +79,7 @@ def _figure(run: Run, unit: str, findings: Sequence[Finding]) -> blocks.Figure:
         if finding.measured is not None
     ]
     sentences = "; ".join(finding.message for finding in findings)
-    title = f"{_TITLES.get(unit, f'What is measured in {unit}')} against the limits"
+    title = f"{_TITLES.get(unit, f'What is measured in {unit}')} against their limits"
     chart = Chart("rules-" + _SLUGS.get(unit, unit.lower().replace(" ", "-")), title, sentences)
     caption = (
         "The point is the estimate, the line its confidence interval, the dashed stroke the limit."
