@@ -1,5 +1,6 @@
 """Findings as SARIF 2.1.0, which code hosts and editors show."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -12,8 +13,8 @@ SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
 LEVELS: dict[Severity, str] = {"error": "error", "warning": "warning", "info": "note"}
 
 
-def sarif(result: Result, path: Path) -> dict[str, Any]:
-    """Return the log of one run over one file, as a tree for JSON."""
+def sarif(judged: Sequence[tuple[Result, Path]]) -> dict[str, Any]:
+    """Return the log of one run over files, as a tree for JSON."""
     rules = every_rule()
     index = {rule.id: position for position, rule in enumerate(rules)}
     driver = {
@@ -30,11 +31,16 @@ def sarif(result: Result, path: Path) -> dict[str, Any]:
             for rule in rules
         ],
     }
-    notes = [{"level": "note", "message": {"text": note}} for note in result.notes]
+    told = dict.fromkeys(note for result, _ in judged for note in result.notes)
+    notes = [{"level": "note", "message": {"text": note}} for note in told]
     run = {
         "tool": {"driver": driver},
         "invocations": [{"executionSuccessful": True, "toolExecutionNotifications": notes}],
-        "results": [_result(finding, index[finding.rule], path) for finding in result.findings],
+        "results": [
+            _result(finding, index[finding.rule], path)
+            for result, path in judged
+            for finding in result.findings
+        ],
     }
     return {"$schema": SCHEMA, "version": "2.1.0", "runs": [run]}
 

@@ -97,3 +97,27 @@ def test_the_accelerator_is_judged_when_asked_for(lint: Command, tmp_path: Path)
     path = save(tmp_path, Net(shape=("n", 3, 8, 8)).node("Relu", "x", "y"))
     assert lint(path)[0] == 0
     assert lint(path, "--dla")[0] == 1
+
+
+def test_several_models_are_judged_each_and_one_error_decides(
+    lint: Command, tmp_path: Path
+) -> None:
+    good, bad = tmp_path / "good", tmp_path / "bad"
+    good.mkdir()
+    bad.mkdir()
+    models = save(bad, sound().put("c1.x.zero", 3, np.int8)), save(good, sound())
+    status, out, _ = lint(*models, "--format", "json")
+    assert status == 1
+    assert [tree["model"] for tree in json.loads(out)] == [str(model) for model in models]
+    status, out, _ = lint(*models)
+    assert status == 1
+    counts = [line.split(",")[0] for line in out.splitlines() if "remarks for" in line]
+    assert counts == [f"{models[0]}: 2 errors", f"{models[1]}: 0 errors"]
+
+
+def test_several_models_are_not_mended_into_one_file(lint: Command, tmp_path: Path) -> None:
+    model = save(tmp_path, sound())
+    status, _, err = lint(model, model, "--fix", tmp_path / "out.onnx")
+    assert status == 2
+    assert "--fix writes one file, but 2 models are named" in err
+    assert not (tmp_path / "out.onnx").exists()

@@ -1,8 +1,9 @@
 """``edgekd lint``: what TensorRT would say of an ONNX file, without a GPU."""
 
 import enum
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -24,7 +25,9 @@ class Format(enum.StrEnum):
 
 
 def command(
-    model: Annotated[Path, typer.Argument(metavar="MODEL.onnx", help="ONNX file, anybody's.")],
+    models: Annotated[
+        list[Path], typer.Argument(metavar="MODEL.onnx", help="ONNX files, anybody's.")
+    ],
     target: Annotated[
         str | None, typer.Option(help="Export target that it was made for; see list targets.")
     ] = None,
@@ -47,7 +50,7 @@ def command(
         Path | None,
         typer.Option(
             metavar="OUT.onnx",
-            help="Mend what does not change results, write this file, and judge it.",
+            help="Mend what does not change results of one file, write this, and judge it.",
         ),
     ] = None,
     dla: Annotated[
@@ -56,7 +59,7 @@ def command(
 ) -> None:
     """Say what TensorRT would refuse in a file, or run slowly.
 
-    0 no error, 1 errors, 2 the file cannot be read. Needs no GPU. The rules are in docs/lint.md.
+    0 no error, 1 errors, 2 a file cannot be read. Needs no GPU. The rules are in docs/lint.md.
 
     Example: edgekd lint int8/model.onnx --trt 10.3
     """
@@ -64,29 +67,39 @@ def command(
     from edgekd.lint import run, sarif
     from edgekd.lint.model import Graph, load
 
+    if fix is not None and len(models) > 1:
+        raise UsageError(f"--fix writes one file, but {len(models)} models are named: name one")
     int8 = target is not None and _is_int8(target)
-    graph = load(model, labelled_int8=int8, dla=dla)
     trt = [*(trt or []), *_versions(platform)]
     versions = [run.parse(text) for text in trt] if trt else run.USUAL
-    if fix is not None:
-        mended, done = fixes.fix(graph)
-        fixes.write(mended, model.parent, fix)
+    opened = partial(load, labelled_int8=int8, dla=dla)
+    if fix is None:
+        judged = [(run.lint(opened(model), versions), model) for model in models]
+    else:
+        mended, done = fixes.fix(opened(models[0]))
+        fixes.write(mended, models[0].parent, fix)
         for line in done:
             console.note(f"fixed {line}")
         graph = Graph(mended, fix.parent, labelled_int8=int8, dla=dla)
-    result = run.lint(graph, versions)
-    judged = fix or model
+        judged = [(run.lint(graph, versions), fix)]
     if form is Format.text:
-        _print(result, judged)
+        for result, path in judged:
+            _print(result, path)
     elif form is Format.sarif:
-        console.result(sarif.sarif(result, judged))
+        console.result(sarif.sarif(judged))
     else:
-        findings = [vars(finding) for finding in result.findings]
-        console.result(
-            {"model": str(judged), "trt": result.versions, "notes": result.notes,
-             "findings": findings}
-        )  # fmt: skip
-    raise typer.Exit(1 if result.count("error") else 0)
+        trees = [_tree(result, path) for result, path in judged]
+        console.result(trees if len(trees) > 1 else trees[0])
+    raise typer.Exit(1 if any(result.count("error") for result, _ in judged) else 0)
+
+
+def _tree(result: "Result", path: Path) -> dict[str, Any]:
+    return {
+        "model": str(path),
+        "trt": result.versions,
+        "notes": result.notes,
+        "findings": [vars(finding) for finding in result.findings],
+    }
 
 
 def _versions(platform: str | None) -> tuple[str, ...]:
