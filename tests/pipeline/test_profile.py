@@ -1,6 +1,7 @@
 """Profile on a board with TensorRT, on stand-ins: the way there and back, not its speed."""
 
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from edgekd.profile import local
 from edgekd.remote import inventory
 from tests import nets
 from tests.pipeline import board
+from tests.remote import sshd
 
 
 @pytest.fixture(autouse=True)
@@ -86,6 +88,28 @@ def test_the_images_of_a_source_are_classified_by_the_engines(gpu: str, tmp_path
     assert found.drop_pp is not None
     assert found.drop_pp.value == pytest.approx(top1[0] - top1[1])
     assert (tmp_path / "out.accuracy-reference.json").is_file()
+
+
+@pytest.mark.skipif(not Path(sshd.PROGRAM).exists(), reason=sshd.MISSING)
+def test_engines_are_built_measured_and_judged_over_ssh(tmp_path: Path) -> None:
+    (tmp_path / "sshd").mkdir()
+    models = [noted(net(tmp_path, name)) for name in ("teacher.onnx", "net.onnx")]
+    with sshd.serving(tmp_path / "sshd", sys.executable) as server:
+        fleet = board.away(tmp_path, server, "10.3.0")
+        found = profile.profile(
+            models[1],
+            models[0],
+            spec("bench"),
+            tmp_path / "out.json",
+            progress=Silent(),
+            fleet=fleet,
+            source="digits",
+        )
+        assert server.emptied()
+    assert found.measurement.device == "bench"
+    assert found.measurement.engine.startswith("tensorrt 10.3.0")
+    assert [len(timing.builds) for timing in found.measurement.timings] == [1, 1]
+    assert found.drop_pp is not None
 
 
 def test_an_engine_is_built_once_and_again_when_it_was_damaged(gpu: str, tmp_path: Path) -> None:

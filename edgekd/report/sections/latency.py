@@ -33,6 +33,13 @@ _MORE_COLUMNS = (
     Column("Peak memory (MiB)", numeric=True),
     Column("Drift, last third to first", numeric=True),
 )
+_FURTHER_COLUMNS = (
+    Column("Artifact"),
+    Column("p95 (ms)", numeric=True),
+    Column("p99.9 (ms)", numeric=True),
+    Column("Images per s", numeric=True),
+    Column("On the GPU, without copies (ms)", numeric=True),
+)
 
 
 def section(run: Run) -> Section:
@@ -54,7 +61,7 @@ def section(run: Run) -> Section:
         found.append(Note(f"The single samples cannot be shown: {error}.", "inconclusive"))
     else:
         found.append(_histograms(run, measured, samples))
-    found.append(_more(measured))
+    found += [_further(measured), _more(measured)]
     return Section("latency", "Latency", tuple(found))
 
 
@@ -104,6 +111,36 @@ def _row(item: facts.Latency, digits: int) -> tuple[Cell, ...]:
             "" if item.macs_ratio is None else words.share(item.macs_ratio), item.macs_ratio
         ),
     )
+
+
+def _further(measured: Measurement) -> Folded:
+    rows = tuple(
+        (
+            Cell(timing.subject),
+            *(
+                blocks.number(
+                    words.three_digits(found.value) if found else otherwise,
+                    found.value if found else None,
+                )
+                for found, otherwise in (
+                    (timing.p95_ms, "too few runs"),
+                    (timing.p999_ms, "too few runs"),
+                    (timing.images_per_s, ""),
+                    (timing.gpu_p50_ms, ""),
+                )
+            ),
+        )
+        for timing in measured.timings
+    )
+    table = Table(f"Scenario {measured.scenario}.", _FURTHER_COLUMNS, rows)
+    noise, locked = measured.noise_ratio, measured.clocks_locked
+    said = [f"power mode {measured.power_mode}"] if measured.power_mode else []
+    said += [] if locked is None else [f"clocks {'locked' if locked else 'not locked'}"]
+    if noise is not None:
+        digits = words.digits_apart([noise], 2)
+        said.append(f"the first against itself (A/A): {words.estimate(noise, digits)}")
+    state = (Note(f"{'; '.join(said)}.", "quiet"),) if said else ()
+    return Folded("Tails, throughput and the state of the machine", (table, *state))
 
 
 def _more(measured: Measurement) -> Folded:
