@@ -134,12 +134,11 @@ def _further(measured: Measurement) -> Folded:
     )
     table = Table(f"Scenario {measured.scenario}.", _FURTHER_COLUMNS, rows)
     noise, locked = measured.noise_ratio, measured.clocks_locked
-    said = [f"power mode {measured.power_mode}"] if measured.power_mode else []
-    said += [] if locked is None else [f"clocks {'locked' if locked else 'not locked'}"]
+    said = [] if locked is None else [f"Clocks {'locked' if locked else 'not locked'}"]
     if noise is not None:
         digits = words.digits_apart([noise], 2)
-        said.append(f"the first against itself (A/A): {words.estimate(noise, digits)}")
-    state = (Note(f"{'; '.join(said)}.", "quiet"),) if said else ()
+        said.append(f"The first against itself (A/A): {words.estimate(noise, digits)}")
+    state = (Note(f"{'. '.join(said)}.", "quiet"),) if said else ()
     return Folded("Tails, throughput and the state of the machine", (table, *state))
 
 
