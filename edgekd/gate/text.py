@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from edgekd.core.records import Interval, State, Unit
+from edgekd.gate.characters import one_line
 
 _MANY = 1_000_000  # images: more than any test set that one could wish for
 _MIB = 2**20
@@ -68,7 +69,8 @@ def line(
             decides_low = state == ("passed" if look.at_least else "failed")
             said += f" {_bounds(measured, state, digits, decides_low=decides_low)}"
     because = f": {doubt}" if doubt else ""
-    return f"{said}, {look.word} {_limit(limit, look.digits)}{look.after_limit} ({detail}){because}"
+    bound = f"{look.word} {_limit(limit, look.digits)}{look.after_limit}"
+    return one_line(f"{said}, {bound} ({detail}){because}")
 
 
 def mib(count: float) -> str:

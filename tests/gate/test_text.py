@@ -30,3 +30,9 @@ def test_limit_is_shown_as_it_was_written(limit: float, shown: str) -> None:
 @pytest.mark.parametrize(("count", "shown"), [(7, 7), (99, 99), (101, 110), (3088, 3100)])
 def test_forecast_is_rounded_up_to_two_digits(count: int, shown: int) -> None:
     assert text._two_digits(count) == shown
+
+
+def test_a_name_with_a_line_break_does_not_break_the_line() -> None:
+    look = text.LOOKS["size_mib"]
+    said = text.line(look, None, 2.0, "inconclusive", "int8\n::error::x")
+    assert said == "size not known, limit 2.00 MiB (int8 ::error::x)"
