@@ -10,6 +10,14 @@ from edgekd.core.errors import UsageError
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
 Device = Annotated[str, typer.Option(help="host-cpu, or a board of the inventory.")]
+Devices = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="NAME",
+        help="host-cpu, a board of the inventory, label:WORD for all that have it, or a kind of "
+        "board for an estimate. Repeatable. [default: host-cpu]",
+    ),
+]
 Inventory = Annotated[
     Path | None,
     typer.Option(metavar="FILE", help="Boards. [default: ~/.config/edgekd/devices.toml]"),

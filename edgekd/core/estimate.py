@@ -44,6 +44,7 @@ class Calibration(Part):
 
     measurements: int = Field(ge=1)
     factor: float = Field(gt=0)  # measured over estimated, geometric mean
+    width: float | None  # a further model lies within this factor, at 90 %; None: only one
     error_ratio: float | None  # largest of the leave-one-out errors, 0.2: 20 %; None: only one
 
 

@@ -4,7 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import exp, log, sqrt
 from pathlib import Path
-from statistics import fmean
+from statistics import fmean, stdev
+
+from scipy import special
 
 from edgekd.core import files, provenance
 from edgekd.core.errors import UsageError, did_you_mean
@@ -12,6 +14,8 @@ from edgekd.core.estimate import Calibration, Estimate, Layer, Precision, Range
 from edgekd.profile import kernels, roofline
 from edgekd.remote.devices import Board, Device
 
+CONFIDENCE = 0.9  # two-sided, of calibrated ranges
+_LARGEST = 100.0
 NOT_MEASURED = "worked out from the board's data sheet, not measured"
 
 
@@ -64,7 +68,10 @@ def estimate(
     found = kernels.read(model, wishes.batch, wishes.precision)
     roofline.check(found, board, kind)
     layers = tuple(_layer(kernel, machine) for kernel in found)
-    total = Range(low=sum(x.ms.low for x in layers), high=sum(x.ms.high for x in layers))
+    total = Range(
+        low=roofline.BEST.inference_ms + sum(layer.ms.low for layer in layers),
+        high=roofline.WORST.inference_ms + sum(layer.ms.high for layer in layers),
+    )
     calibration = calibrate(known) if known else None
     return Estimate(
         provenance=provenance.stamp("onnx"),
@@ -87,7 +94,9 @@ def estimate(
 def calibrate(known: Sequence[Known]) -> Calibration:
     """Return by how much estimates are moved, and how wrong they then still are.
 
-    Each measurement is predicted from all others; the largest error is stated.
+    Each measurement is predicted from all others; the largest error is stated. The width is that of
+    the prediction interval for one more model, if the factors are log-normal: with few measurements
+    it is wide.
 
     Args:
         known: at least one.
@@ -101,6 +110,7 @@ def calibrate(known: Sequence[Known]) -> Calibration:
     return Calibration(
         measurements=len(known),
         factor=exp(fmean(logs)),
+        width=_width(logs) if errors else None,
         error_ratio=exp(max(errors)) - 1 if errors else None,
     )
 
@@ -108,16 +118,23 @@ def calibrate(known: Sequence[Known]) -> Calibration:
 def moved(total: Range, calibration: Calibration | None) -> Range:
     """Return a range around what past measurements make of an estimate.
 
-    One measurement moves it and leaves its width; several make it as wide as their largest error,
-    but never wider than it was.
+    One measurement moves it and leaves its width; several narrow it as far as they agree, and never
+    widen it.
     """
     if calibration is None or total.low <= 0:
         return total
     width = sqrt(total.high / total.low)
-    if calibration.error_ratio is not None:
-        width = min(width, 1 + calibration.error_ratio)
+    if calibration.width is not None:
+        width = min(width, calibration.width)
     middle = centre(total) * calibration.factor
     return Range(low=middle / width, high=middle * width)
+
+
+def _width(logs: Sequence[float]) -> float:
+    count = len(logs)
+    quantile = float(special.stdtrit(count - 1, (1 + CONFIDENCE) / 2))
+    # No wider than a float holds; it cannot matter, as ranges are never widened.
+    return exp(min(quantile * stdev(logs) * sqrt(1 + 1 / count), _LARGEST))
 
 
 def centre(total: Range) -> float:

@@ -19,16 +19,17 @@ _TENSOR_FLOAT = (8, 0)  # compute capability: FP32 on tensor cores, at half of F
 
 @dataclass(frozen=True)
 class Reached:
-    """What share of its peaks a GPU reaches, and what a launch costs."""
+    """What share of its peaks a GPU reaches, and what launching costs."""
 
     compute: float  # in (0, 1]
     memory: float  # in (0, 1]
-    launch_us: float  # >= 0
+    launch_us: float  # of a kernel, >= 0
+    inference_ms: float = 0.0  # besides all kernels: starting, copying, waiting; >= 0
 
 
 # docs/estimate.md says what they were held against.
-BEST = Reached(compute=0.9, memory=0.95, launch_us=2.0)
-WORST = Reached(compute=0.3, memory=0.35, launch_us=15.0)
+BEST = Reached(compute=0.9, memory=0.95, launch_us=2.0, inference_ms=0.02)
+WORST = Reached(compute=0.3, memory=0.35, launch_us=15.0, inference_ms=0.5)
 
 
 @dataclass(frozen=True)
@@ -85,9 +86,8 @@ def check(kernels: list[Kernel], board: Board, device: str) -> None:
     wanted = {kernel.precision for kernel in kernels}
     if "int8" in wanted and board.int8_tops is None:
         raise UsageError(
-            f"'{device}' has no INT8: TensorRT computes in INT8 from compute capability 6.1 on, "
-            f"but not at 6.2, and this GPU has {board.compute_capability}. Estimate "
-            "--precision fp16, or another board"
+            f"'{device}' has no INT8: TensorRT has none for GPUs of compute capability "
+            f"{board.compute_capability}. Estimate --precision fp16, or another board"
         )
     assert wanted <= set(PRECISIONS)
 

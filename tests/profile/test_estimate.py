@@ -42,8 +42,8 @@ def chain(path: Path, *, quantised: bool) -> Path:
     """Write two convolutions in FP32, or with Q/DQ on every input and weight."""
     nodes = []
     source = "images"
-    constants = [onnx.numpy_helper.from_array(np.float32(0.1), "s")]
-    constants.append(onnx.numpy_helper.from_array(np.int8(0), "z"))
+    constants = [onnx.numpy_helper.from_array(np.array(0.1, np.float32), "s")]
+    constants.append(onnx.numpy_helper.from_array(np.array(0, np.int8), "z"))
     for layer in ("one", "two"):
         weight = f"w_{layer}"
         constants.append(onnx.numpy_helper.from_array(np.zeros((16, 16, 3, 3), np.float32), weight))
@@ -181,8 +181,9 @@ def test_the_total_is_the_sum_of_the_layers_and_says_that_it_is_an_estimate(
 ) -> None:
     found = estimate.estimate(residual(tmp_path / "net.onnx"), "round", DEVICE)
     assert found.kind == "estimate"
-    assert found.p50_ms.low == pytest.approx(sum(layer.ms.low for layer in found.layers))
-    assert found.p50_ms.high == pytest.approx(sum(layer.ms.high for layer in found.layers))
+    low, high = (sum(getattr(layer.ms, end) for layer in found.layers) for end in ("low", "high"))
+    assert found.p50_ms.low == pytest.approx(low + roofline.BEST.inference_ms)
+    assert found.p50_ms.high == pytest.approx(high + roofline.WORST.inference_ms)
     assert found.p50_ms.low < found.p50_ms.high
     assert found.notes[0] == estimate.NOT_MEASURED
 
@@ -221,9 +222,12 @@ def test_calibration_by_hand() -> None:
     assert found.factor == pytest.approx(2 * 2 ** (1 / 3))
     # The third, from the first two: 2 where 4 is right, so wrong by a factor of 2.
     assert found.error_ratio == pytest.approx(1.0)
-    near = estimate.moved(Range(low=1, high=9), found)
-    assert sqrt(near.low * near.high) == pytest.approx(3 * found.factor)
-    assert near.high / near.low == pytest.approx(4.0)
+    # Logarithms of 1, 1 and 2 over log 2: a standard deviation of 0.4002, a t of 2.92 for 2
+    # degrees of freedom, and sqrt(4 / 3) for one more model.
+    assert log(found.width or 0) == pytest.approx(2.91999 * 0.40019 * 1.15470, rel=1e-4)
+    near = estimate.moved(Range(low=0.5, high=50), found)
+    assert sqrt(near.low * near.high) == pytest.approx(5 * found.factor)
+    assert sqrt(near.high / near.low) == pytest.approx(found.width)
 
 
 def test_one_measurement_moves_a_range_and_leaves_its_width() -> None:

@@ -6,10 +6,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from edgekd.cli import console
-from edgekd.cli.options import Device, Inventory, Json
+from edgekd.cli import console, tables
+from edgekd.cli.options import Devices, Inventory, Json, Resume
+from edgekd.core.errors import UsageError
 
 if TYPE_CHECKING:  # `edgekd --help` need not wait for it
+    from edgekd.pipeline.fleet import Job
     from edgekd.pipeline.profile import Profiled
     from edgekd.profile.layer_times import Row
 
@@ -26,8 +28,19 @@ class Scenario(StrEnum):
     offline = "offline"
 
 
+class Precision(StrEnum):
+    """What an estimate is for."""
+
+    fp32 = "fp32"
+    fp16 = "fp16"
+    int8 = "int8"
+
+
 def command(
-    model: Annotated[Path, typer.Argument(help="An .onnx file; for TensorRT a .plan, too.")],
+    models: Annotated[
+        list[Path],
+        typer.Argument(metavar="MODEL", help="An .onnx file; for TensorRT a .plan, too."),
+    ],
     out: Annotated[Path, typer.Option(help="Record to write (.json), or a folder for it.")],
     against: Annotated[
         Path | None, typer.Option(help="The reference, measured in turns with the model.")
@@ -39,14 +52,16 @@ def command(
             help="Images to measure with; the test images are classified on the device, too.",
         ),
     ] = None,
-    device: Device = "host-cpu",
+    device: Devices = None,
     inventory: Inventory = None,
     scenario: Annotated[
         Scenario,
         typer.Option(help="One inference at a time, several at once, or large batches."),
     ] = Scenario.single,
     streams: Annotated[int, typer.Option(min=1, help="Inferences at once.")] = 1,
-    batch: Annotated[int, typer.Option(min=1)] = 1,
+    batch: Annotated[
+        list[int] | None, typer.Option(min=1, help="Images at once. Repeatable. [default: 1]")
+    ] = None,
     threads: Annotated[int, typer.Option(min=1)] = 1,
     blocks: Annotated[int, typer.Option(min=6, help="Turns that each model takes.")] = 20,
     runs: Annotated[int, typer.Option(min=1, help="Timed inferences in a turn.")] = 30,
@@ -62,6 +77,21 @@ def command(
     energy: Annotated[
         bool, typer.Option("--energy", help="Energy of an inference, too; status 3 without one.")
     ] = False,
+    precision: Annotated[
+        list[Precision] | None,
+        typer.Option(help="Of estimates. Repeatable. [default: as the file says]"),
+    ] = None,
+    power_mode: Annotated[
+        str | None, typer.Option(help="Of estimates. [default: the highest clock]")
+    ] = None,
+    calibrate: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="RECORD",
+            help="A measurement on such a board, to estimate better. Repeatable.",
+        ),
+    ] = None,
+    resume: Resume = False,
     json: Json = False,
 ) -> None:
     """Measure latency in a clean process, here or on a board.
@@ -69,17 +99,23 @@ def command(
     With --against the two take turns, and the ratio gets an interval. A measurement that noise,
     heat, other programs or changed clocks have spoilt is inconclusive: status 3, with the reason.
 
+    A kind of board that is no entry of the inventory gets an estimate. Several models, devices or
+    batches make a table; its status is the one to act on first: 2, 5, 4, 3, 0.
+
     Examples: edgekd profile student.onnx --against teacher.onnx --out profile |
     edgekd profile int8.onnx --against fp16.onnx --data folder:flowers --device line-3 --builds 3
     --confirm --out int8.json
     """
     from edgekd.core import checking, specs
     from edgekd.core.errors import InconclusiveError
-    from edgekd.pipeline import profile
+    from edgekd.pipeline import fleet, profile
+    from edgekd.remote import inventory as places
 
+    devices = places.chosen(device or ["host-cpu"], inventory)
+    batches = tuple(dict.fromkeys(batch or [1]))
     wanted = {
-        "device": device,
-        "batch": batch,
+        "device": devices[0],
+        "batch": batches[0],
         "threads": threads,
         "blocks": blocks,
         "runs": runs,
@@ -90,8 +126,24 @@ def command(
         "energy": energy,
     }
     spec = checking.checked(specs.Profile, wanted, "profile")
+    job = fleet.Job(
+        models=tuple(models),
+        devices=tuple(devices),
+        batches=batches,
+        spec=spec,
+        against=against,
+        source=data,
+        inventory=inventory,
+        precisions=tuple(each.value for each in precision or []),
+        power_mode=power_mode,
+        calibrate=tuple(calibrate or []),
+    )
+    if not job.is_one_measurement():
+        _table(job, out, resume=resume, layers=layers, json=json)
+        return
+    job.check()
     found = profile.profile(
-        model,
+        models[0],
         against,
         spec,
         out,
@@ -110,6 +162,23 @@ def command(
         raise InconclusiveError(f"no energy: {record.energy.missing}")
     if record.warnings:
         raise InconclusiveError(f"inconclusive: {'; '.join(record.warnings)}")
+
+
+def _table(job: "Job", out: Path, *, resume: bool, layers: bool, json: bool) -> None:
+    """Print an estimate, or the table of several cells."""
+    from edgekd.pipeline import fleet
+    from edgekd.profile.fleet import exit_status
+
+    if job.is_one_estimate():
+        guess = fleet.estimate_one(job, out)
+        console.result(guess.model_dump(mode="json")) if json else tables.estimate(guess)
+        return
+    if layers:
+        raise UsageError("--layers is for one measurement: profile that device and model alone")
+    found = fleet.run(job, out, resume=resume, progress=console.progress())
+    console.result(found.model_dump(mode="json")) if json else tables.fleet(found, out)
+    if status := exit_status(found):
+        raise typer.Exit(status)
 
 
 def _json(found: "Profiled") -> dict[str, object]:
