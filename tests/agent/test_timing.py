@@ -46,6 +46,12 @@ def test_lanes_run_at_once() -> None:
     assert gc.isenabled()
 
 
+def test_no_lane_begins_before_all_have_a_thread() -> None:
+    threads = []
+    timing.together([lambda: threads.append(threading.get_ident())] * 20, 1)
+    assert len(set(threads)) == 20
+
+
 def test_one_lane_needs_no_thread() -> None:
     threads = []
     samples, wall_ns = timing.together([lambda: threads.append(threading.get_ident())], 2)
