@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgekd.core import records, run_folder
+from edgekd.core import estimate, records, run_folder
 from edgekd.core.errors import RecordError, UsageError, did_you_mean
 from edgekd.core.records import Accuracy, Artifact, Measurement, Timing
 from edgekd.core.run_folder import REFERENCE, Run
@@ -91,8 +91,10 @@ class Evidence:
         """Return the latency measurement, if its samples are as they were and it is from there."""
         found = self.run.measurement
         if found is None:
+            estimated = (run_folder.measurement(self.run.folder) / estimate.FILE).exists()
             raise RecordError(
                 f"'{self.run.folder}' has no latency measurement, so rule {rule} cannot be judged"
+                + (": an estimate is none, measure on the device" if estimated else "")
             )
         if devices is not None and found.device not in devices:
             raise RecordError(

@@ -304,6 +304,13 @@ def test_run_without_a_measurement_is_refused(tmp_path: Path) -> None:
     refused(run, "has no latency measurement", latency_ratio={"limit": 1})
 
 
+def test_an_estimate_does_not_stand_in_for_a_measurement(tmp_path: Path) -> None:
+    run = with_int8(tmp_path)
+    folder = run_folder.measurement(run)
+    (folder / "measurement.json").rename(folder / "estimate.json")
+    refused(run, "an estimate is none, measure on the device", latency_p50_ms={"limit": 1})
+
+
 def test_artifact_that_was_not_measured_is_named(tmp_path: Path) -> None:
     run = with_int8(tmp_path)
     builders.write_measurement(run, {REFERENCE: Step(latency_ratio=1)})
