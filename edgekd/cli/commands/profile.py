@@ -161,7 +161,7 @@ def command(
     if record.energy is not None and record.energy.missing is not None:
         raise InconclusiveError(f"no energy: {record.energy.missing}")
     if record.warnings:
-        raise InconclusiveError(f"inconclusive: {'; '.join(record.warnings)}")
+        raise InconclusiveError("\n  ".join(["inconclusive: measure again", *record.warnings]))
 
 
 def _table(job: "Job", out: Path, *, resume: bool, layers: bool, json: bool) -> None:
