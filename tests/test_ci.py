@@ -154,7 +154,9 @@ def test_the_action_installs_edgekd_where_it_is_missing(tmp_path: Path) -> None:
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     added = (tmp_path / "path").read_text().strip()
-    assert bash("edgekd --version", tmp_path, PATH=added).stdout == f"edgekd {__version__}\n"
+    assert (
+        bash("edgekd --version", tmp_path, PATH=f"{added}:/bin").stdout == f"edgekd {__version__}\n"
+    )
 
 
 @pytest.mark.parametrize(
