@@ -63,6 +63,22 @@ def test_the_accelerator_wants_a_scale_for_each_tensor() -> None:
     assert not hits("D002", net)
 
 
+@pytest.mark.parametrize(("kind", "count"), [("PRelu", 1), ("Flatten", 1), ("Min", 0)])
+def test_a_scale_is_wanted_behind_what_runs_on_the_accelerator(kind: str, count: int) -> None:
+    net = Net().pair("x", "xq").put("more", 0.1)
+    net.node(kind, "xq" if kind == "Flatten" else "xq more", "bare").node("Relu", "bare", "r")
+    net.node("Neg", "bare", "y")
+    assert [hit.tensor for hit in hits("D002", net, dla=True)] == ["bare"] * count
+
+
+def test_copies_of_integers_and_of_weights_want_no_scale_on_the_accelerator() -> None:
+    net = Net().conv("x", "c1")
+    net.put("s", 0.1).put("z", 0, np.int8).node("QuantizeLinear", "c1 s z", "q")
+    net.node("Transpose", "q", "t").node("DequantizeLinear", "t s z", "d")
+    net.floats("w", 8, 8).node("Transpose", "w", "wt").node("MatMul", "d wt", "y")
+    assert hits("D002", net, dla=True) == []
+
+
 def severities(rule: str, net: Net, trt: tuple[int, int]) -> set[str]:
     return {hit.severity or RULES[rule].severity_at(trt) for hit in hits(rule, net, trt)}
 

@@ -1,7 +1,6 @@
-"""What NVIDIA's deep learning accelerator (DLA) takes, and what it leaves to the GPU.
+"""What of a network runs on NVIDIA's deep learning accelerator (DLA), and what on the GPU.
 
-Source: NVIDIA/Deep-Learning-Accelerator-SW, "Supported ONNX Operators on Orin DLA", column of
-TensorRT; NVIDIA TensorRT documentation, "DLA Supported Layers and Restrictions".
+Source: NVIDIA TensorRT documentation, "DLA Supported Layers and Restrictions".
 """
 
 from collections.abc import Iterator
@@ -9,15 +8,10 @@ from collections.abc import Iterator
 import onnx
 from onnx import ModelProto, NodeProto, TensorProto, helper
 
+from edgekd.core.accelerator import LARGEST_BATCH, LARGEST_SIZE, OPERATORS
 from edgekd.core.errors import ExportError
 from edgekd.export.graph import WEIGHTED, Graph, attribute
 
-LARGEST_BATCH, LARGEST_SIZE = 4096, 8192
-_OPERATORS = (
-    *WEIGHTED, "Abs", "Add", "AveragePool", "BatchNormalization", "Clip", "Concat", "LRN",
-    "LeakyRelu", "Max", "MaxPool", "Mul", "PRelu", "Relu", "Reshape", "Flatten", "Resize",
-    "Sigmoid", "Slice", "Softmax", "Sub", "Sum", "Tanh", "Transpose",
-)  # fmt: skip
 _POOLS = ("AveragePool", "MaxPool")
 # The largest value of an attribute: of convolutions, and of pooling.
 _CONVOLUTION = {"kernel_shape": 32, "strides": 8, "dilations": 32, "pads": 31}
@@ -81,7 +75,7 @@ def _check_images(model: ModelProto, sizes: Sizes) -> None:
 
 def _faults(graph: Graph, node: NodeProto, sizes: Sizes) -> Iterator[str]:
     """Yield why a layer does not run there."""
-    if node.op_type not in _OPERATORS:
+    if node.op_type not in OPERATORS:
         yield f"the accelerator has no {node.op_type}"
     if any(_is_single(graph, name) for name in node.input):
         yield "it computes in FP32"

@@ -4,15 +4,12 @@ from collections.abc import Iterator
 
 from onnx import TensorProto
 
+from edgekd.core.accelerator import LARGEST_BATCH, LARGEST_SIZE, OPERATORS
 from edgekd.lint.model import PAIRED, WEIGHTED, Graph, given
 from edgekd.lint.rule import Hit, at, rule
+from edgekd.lint.rules.qdq import FLOATS
 
 GUIDE = "NVIDIA TensorRT documentation, Working with DLA"
-LARGEST_BATCH, LARGEST_SIZE = 4096, 8192
-ELIGIBLE = (
-    *WEIGHTED, "Add", "Sub", "Mul", "Relu", "Clip", "LeakyRelu", "Sigmoid", "Tanh", "MaxPool",
-    "AveragePool", "GlobalAveragePool", "Concat", "BatchNormalization", "Resize", "Max", "Min",
-)  # fmt: skip
 FUSED = ("Relu", "Clip", "BatchNormalization")
 
 
@@ -57,9 +54,12 @@ def every_tensor_has_a_scale(graph: Graph) -> Iterator[Hit]:
     """Yield layers whose output is not quantised, but for those that fuse with the next."""
     if not graph.dla or not any(graph.of(*PAIRED)):
         return
-    for node in graph.of(*ELIGIBLE):
-        for tensor in filter(None, node.output[:1]):
+    for node in graph.of(*OPERATORS):
+        is_activation = not graph.weights_behind(given(node, 0))
+        for tensor in node.output[:1]:
             readers = graph.readers(tensor)
             fused = len(readers) == 1 and readers[0].op_type in FUSED
-            if readers and not fused and any(r.op_type != "QuantizeLinear" for r in readers):
+            is_float = graph.dtype(tensor) in {0, *FLOATS}  # copies may hand INT8 on, or sizes
+            bare = any(reader.op_type != "QuantizeLinear" for reader in readers)
+            if is_activation and is_float and bare and not fused:
                 yield at(node, "its output has no scale", None, tensor)
