@@ -1,6 +1,7 @@
 """``edgekd profile --energy``, with the stand-in for tegrastats on the PATH."""
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -43,3 +44,17 @@ def test_without_a_result_status_is_3_and_the_latency_is_printed(
     kept = records.read(records.Measurement, tmp_path / "p" / "measurement.json")
     assert kept.energy is not None
     assert kept.energy.missing is not None
+
+
+def test_a_missing_energy_does_not_hide_that_the_latency_is_doubtful(
+    edgekd: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    power.install(monkeypatch, tmp_path, "bare")
+    many = len(os.sched_getaffinity(0)) + 1
+    status, _, err = edgekd(
+        "profile", model(tmp_path), "--blocks", 6, "--runs", 5, "--threads", many, "--energy",
+        "--out", tmp_path / "p",
+    )  # fmt: skip
+    assert status == 3
+    assert f"{many} threads share" in err
+    assert "no energy: tegrastats told no power" in err

@@ -158,10 +158,13 @@ def command(
     else:
         console.measurement(record)
         _show(found)
-    if record.energy is not None and record.energy.missing is not None:
-        raise InconclusiveError(f"no energy: {record.energy.missing}")
+    missing = record.energy.missing if record.energy is not None else None
+    unknown = [f"no energy: {missing}"] if missing is not None else []
     if record.warnings:
-        raise InconclusiveError("\n  ".join(["inconclusive: measure again", *record.warnings]))
+        reasons = ["inconclusive: measure again", *record.warnings, *unknown]
+        raise InconclusiveError("\n  ".join(reasons))
+    if unknown:
+        raise InconclusiveError(unknown[0])
 
 
 def _table(job: "Job", out: Path, *, resume: bool, layers: bool, json: bool) -> None:
