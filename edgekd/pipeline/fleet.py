@@ -144,7 +144,7 @@ def _cells(job: Job) -> list[tuple[Cell, Path]]:
     hashes = {path: files.sha256_of(path) for path in (*job.models, *_given(job.against))}
     shared: dict[str, Any] = {
         "edgekd": __version__,
-        "spec": job.spec.model_dump(mode="json"),
+        "spec": job.spec.model_dump(mode="json", exclude={"device", "batch"}),  # the cell's own
         "against": job.against and hashes[job.against],
         "source": job.source,
     }

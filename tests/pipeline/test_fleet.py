@@ -84,6 +84,18 @@ def test_another_model_behind_the_same_name_is_measured_anew(
     assert again.rows[0].key != first.rows[0].key
 
 
+def test_cells_named_in_another_order_are_not_done_again(
+    model: Path, inventory: Path, tmp_path: Path
+) -> None:
+    names, batches = ("nano", "tx2"), (1, 4)
+    fleet.run(Job((model,), names, batches, SPEC, inventory=inventory), tmp_path / "out")
+    other = SPEC.model_copy(update={"device": "tx2", "batch": 4})  # as the command line has it
+    turned = Job((model,), names[::-1], batches[::-1], other, inventory=inventory)
+    rows = fleet.run(turned, tmp_path / "out", resume=True).rows
+    assert [row.device for row in rows] == ["tx2", "tx2", "nano", "nano"]
+    assert all(row.resumed for row in rows)
+
+
 def test_int8_fails_on_boards_without_it_and_is_estimated_on_others(
     model: Path, inventory: Path, tmp_path: Path
 ) -> None:
