@@ -19,6 +19,7 @@ _RELEASE = re.compile(r"^#\s*R(\d+)\s*\(release\),\s*REVISION:\s*(\d+(?:\.\d+)*)
 _TENSORRT = ("python3-libnvinfer", "libnvinfer-bin", "libnvinfer10", "libnvinfer8")
 _GPUS = ("*.gpu", "*.ga10b", "*.gv11b", "*.gp10b", "gpu-gpc-0")  # devfreq, by generation
 _OFF_C = -250.0  # the sensor of a part that is switched off says about -256
+_FAKE = "PMIC"  # its zone says 100 C, always (NVIDIA's forum, "thermal zone4 reports 100")
 
 
 def facts(root: str = "/") -> Optional[Dict[str, Any]]:
@@ -40,7 +41,7 @@ def facts(root: str = "/") -> Optional[Dict[str, Any]]:
         "cuda": _cuda(root),
         "power_mode": power_mode(root),
         "gpu": gpu(root),
-        "temperatures_c": _temperatures(root),
+        "temperatures_c": temperatures(root),
     }
 
 
@@ -96,11 +97,14 @@ def gpu(root: str = "/") -> Optional[Dict[str, Any]]:
     return None
 
 
-def _temperatures(root: str) -> Dict[str, float]:
+def temperatures(root: str = "/") -> Dict[str, float]:
+    """Return the temperature of each thermal zone that has one, in degrees Celsius."""
     found = {}
     for zone in sorted(glob.glob(os.path.join(root, "sys/class/thermal/thermal_zone*"))):
         name, value = _text(zone, "type"), _number(zone, "temp")
-        if name is not None and value is not None and value / 1000 > _OFF_C:
+        if name is None or value is None or name.startswith(_FAKE):
+            continue
+        if value / 1000 > _OFF_C:
             found[name] = value / 1000
     return found
 

@@ -40,7 +40,7 @@ def snapshot(pids: Sequence[int]) -> Dict[str, Any]:
         "own_ticks": None if None in own else sum(value or 0 for value in own),
         "cpu_mhz": _least_mhz(cores),
         "gpu_mhz": (jetson.gpu() or {}).get("now_mhz"),
-        "temperature_c": _hottest_c(),
+        "temperature_c": max(jetson.temperatures().values(), default=None),
         "throttled": _throttled(cores),
         "throttling": _throttling(),
         "swapped_pages": _swapped_pages(),
@@ -106,12 +106,6 @@ def _least_mhz(cores: List[int]) -> Optional[float]:
     clocks = [_number(_CPU % core + "cpufreq/scaling_cur_freq") for core in cores]
     known = [clock / 1000 for clock in clocks if clock is not None]
     return min(known) if known else None
-
-
-def _hottest_c() -> Optional[float]:
-    zones = [_number(path) for path in glob.glob("/sys/class/thermal/thermal_zone*/temp")]
-    known = [zone / 1000 for zone in zones if zone is not None]
-    return max(known) if known else None
 
 
 def _throttled(cores: List[int]) -> Optional[int]:

@@ -66,6 +66,11 @@ def test_the_sensor_of_a_part_that_is_off_has_no_temperature() -> None:
     assert facts("agx-orin-jp6")["temperatures_c"] == {"cpu-thermal": 44.562, "tj-thermal": 44.343}
 
 
+def test_the_zone_that_always_says_100_degrees_is_left_out() -> None:
+    found = facts("xavier-jp5")["temperatures_c"]
+    assert found == {"CPU-therm": 28.0, "GPU-therm": 28.0, "Tboard_tegra": 27.0}
+
+
 def test_what_cannot_be_read_is_unknown(tmp_path: Path) -> None:
     for name in ("model", "compatible"):
         (tmp_path / "proc/device-tree").mkdir(parents=True, exist_ok=True)

@@ -98,8 +98,8 @@ def test_sensors_are_given_in_their_units(monkeypatch: pytest.MonkeyPatch) -> No
     texts = {
         cpu + "cpufreq/scaling_cur_freq": "1400000",
         cpu + "thermal_throttle/core_throttle_count": "3",
-        "/sys/class/thermal/thermal_zone1/temp": "51500",
     }
+    monkeypatch.setattr(telemetry.jetson, "temperatures", lambda: {"tj": 51.5, "cpu": 49.0})
     monkeypatch.setattr(telemetry, "allowed_cores", lambda: [0])
     monkeypatch.setattr(telemetry, "_lines", lambda path: texts.get(path, "").splitlines())
     monkeypatch.setattr(telemetry.glob, "glob", lambda pattern: fnmatch.filter(texts, pattern))
