@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
 import re
 import shutil
@@ -16,6 +17,7 @@ from . import SensorError
 # "GPU@28C" is a temperature, "RAM 407/15823MB" memory; a cut line's "VDD_IN 124mW/12" is neither.
 _RAIL = re.compile(r"(?<!\S)([A-Z][A-Z0-9_]+) (-?\d{1,7})(mW|)/-?\d{1,7}\3(?!\S)")
 _NO_RAILS = ("RAM", "SWAP", "IRAM", "NC")  # NC: not connected
+_PR_SET_PDEATHSIG = 1  # prctl(2)
 
 
 def open_source(root: str, interval_ms: int) -> Optional[Tegrastats]:
@@ -61,6 +63,7 @@ class Tegrastats:
     unit = "mW"
 
     def __init__(self, program: str, interval_ms: int) -> None:
+        libc = ctypes.CDLL(None)
         try:
             self._process = subprocess.Popen(
                 [program, "--interval", str(interval_ms)],
@@ -68,6 +71,8 @@ class Tegrastats:
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
                 start_new_session=True,  # to be ended with all that it has started
+                # One that hangs must not stay behind a killed agent, which has no threads yet.
+                preexec_fn=lambda: libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL),  # noqa: PLW1509
             )
         except OSError as error:
             raise SensorError("'%s' cannot be started: %s" % (program, error)) from error

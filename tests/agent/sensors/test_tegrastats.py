@@ -1,5 +1,9 @@
 """Lines of tegrastats; see tests/data/jetson for where they are from."""
 
+import subprocess
+import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -99,6 +103,27 @@ def test_a_last_line_that_was_cut_is_not_believed(tmp_path: Path) -> None:
 def test_a_program_that_cannot_be_started_is_named(tmp_path: Path) -> None:
     with pytest.raises(SensorError, match="tegrastats' cannot be started"):
         tegrastats.open_source(_program(tmp_path, "#!/nowhere/sh\n"), 1)
+
+
+def test_one_that_hangs_is_ended_with_an_agent_that_is_killed(tmp_path: Path) -> None:
+    root = _program(tmp_path, f"#!/bin/sh\necho $$ > {tmp_path}/pid.new\n"
+        f"mv {tmp_path}/pid.new {tmp_path}/pid\nexec sleep 60\n")  # fmt: skip
+    agent = (
+        "import sys; from edgekd.agent.sensors import tegrastats; "
+        "tegrastats.open_source(sys.argv[1], 100).read()"
+    )
+    with subprocess.Popen([sys.executable, "-c", agent, root]) as process:
+        _wait_until((tmp_path / "pid").exists)
+        process.kill()
+    stat = Path("/proc", (tmp_path / "pid").read_text().strip(), "stat")
+    _wait_until(lambda: not stat.exists() or ") Z " in stat.read_text())
+
+
+def _wait_until(done: Callable[[], bool]) -> None:
+    end = time.monotonic() + 20
+    while not done():
+        assert time.monotonic() < end
+        time.sleep(0.01)
 
 
 def test_a_machine_without_it_has_no_such_source(tmp_path: Path) -> None:
