@@ -61,7 +61,7 @@ def read(kind: type[R], path: Path) -> R:
     except FileNotFoundError as error:
         raise RecordError(f"there is no {kind.__name__} record '{path}'") from error
     except (UnicodeDecodeError, IsADirectoryError) as error:
-        raise RecordError(f"'{path}' is not a {kind.__name__} record: {error}") from error
+        raise RecordError(f"'{path}' is no {kind.__name__} record: {error}") from error
     try:
         return kind.model_validate_json(text)
     except ValidationError as error:
@@ -71,7 +71,7 @@ def read(kind: type[R], path: Path) -> R:
         if place == "schema_version":
             hint = f". Another version of edgekd wrote schema {fault['input']!r}: make it anew"
         raise RecordError(
-            f"'{path}' is not a {kind.__name__} record of schema 1: {place}: {fault['msg']}{hint}"
+            f"'{path}' is no {kind.__name__} record of schema 1: {place}: {fault['msg']}{hint}"
         ) from error
 
 

@@ -88,7 +88,7 @@ class Gate(Spec):
     latency_p50_ms: LatencyRule | None = None  # median
     latency_p90_ms: LatencyRule | None = None
     latency_p99_ms: LatencyRule | None = None  # from 299 timed inferences on
-    throughput_per_s: ThroughputRule | None = None  # batch over median latency
+    throughput_per_s: ThroughputRule | None = None  # images a second, of all streams
     energy_per_image_mj: LatencyRule | None = None  # above idle; needs profile.energy = true
     peak_memory_mib: MemoryRule | None = None  # of the process that ran it
     size_ratio: LimitRule | None = None  # bytes over the teacher's (onnx-fp32)

@@ -5,7 +5,7 @@ the engine tell nothing about the model, so such a comparison is refused.
 """
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -14,7 +14,16 @@ from edgekd.core.errors import InconclusiveError, RecordError
 from edgekd.core.records import Interval, Measurement
 from edgekd.core.run_folder import Run
 
-_CONDITIONS = ("device", "machine", "power_mode", "engine", "batch", "threads")
+_CONDITIONS = (
+    "device",
+    "machine",
+    "power_mode",
+    "engine",
+    "batch",
+    "threads",
+    "scenario",
+    "streams",
+)
 
 
 class Entry(records.Part):
@@ -38,6 +47,8 @@ class Baseline(records.Record):
     engine: str  # with its version
     batch: int
     threads: int
+    scenario: Literal["single", "multi", "offline"] = "single"
+    streams: int = 1
     entries: dict[str, Entry]  # by the artifact's name
 
     def check(self, measurement: Measurement) -> None:

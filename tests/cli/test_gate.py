@@ -66,7 +66,7 @@ def empty(run: Path) -> None:
     ("spoil", "said"),
     [
         (spoil_schema, "Accuracy record of schema 1"),
-        (spoil_number, "not a Measurement record"),
+        (spoil_number, "no Measurement record"),
         (lose_pair, "onnx-int8.npz' is missing"),
         (other_images, "evaluated on different images"),
         (tamper_samples, "samples.npz' was changed"),

@@ -72,7 +72,7 @@ def test_a_record_of_another_form_is_refused_with_the_place(
 ) -> None:
     change(path, **fields)
     with pytest.raises(
-        RecordError, match=rf"verdict\.json' is not a Verdict record of schema 1: {place}"
+        RecordError, match=rf"verdict\.json' is no Verdict record of schema 1: {place}"
     ):
         records.read(records.Verdict, path)
 
@@ -93,19 +93,19 @@ def test_a_number_that_is_not_finite_is_not_written_either() -> None:
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b"null", b"\xff\xfe", b'{"a": 1}'])
 def test_a_file_that_is_no_record_is_refused(path: Path, content: bytes) -> None:
     path.write_bytes(content)
-    with pytest.raises(RecordError, match=r"verdict\.json' is not a Verdict record"):
+    with pytest.raises(RecordError, match=r"verdict\.json' is no Verdict record"):
         records.read(records.Verdict, path)
 
 
 def test_a_record_of_another_kind_is_refused(path: Path) -> None:
-    with pytest.raises(RecordError, match=r"is not a Ladder record"):
+    with pytest.raises(RecordError, match=r"is no Ladder record"):
         records.read(records.Ladder, path)
 
 
 def test_a_missing_record_and_a_folder_are_named(tmp_path: Path) -> None:
     with pytest.raises(RecordError, match=r"there is no Verdict record '.*none\.json'"):
         records.read(records.Verdict, tmp_path / "none.json")
-    with pytest.raises(RecordError, match=r"is not a Verdict record"):
+    with pytest.raises(RecordError, match=r"is no Verdict record"):
         records.read(records.Verdict, tmp_path)
 
 

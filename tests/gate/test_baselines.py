@@ -45,6 +45,8 @@ def test_baseline_keeps_what_each_artifact_needed(tmp_path: Path) -> None:
         ("engine", "tensorrt 10.7.0", "engine 'tensorrt 10.3.0' then, 'tensorrt 10.7.0' now"),
         ("batch", 8, "batch '1' then, '8' now"),
         ("threads", 4, "threads '1' then, '4' now"),
+        ("scenario", "offline", "scenario 'single' then, 'offline' now"),
+        ("streams", 2, "streams '1' then, '2' now"),
     ],
 )
 def test_other_conditions_are_refused_and_named(
@@ -103,5 +105,5 @@ def test_damaged_baseline_is_refused(tmp_path: Path, old: str, new: str) -> None
     path = folder / "host-cpu.json"
     assert old in path.read_text()
     files.write_text(path, path.read_text().replace(old, new, 1))
-    with pytest.raises(RecordError, match="is not a Baseline record of schema 1"):
+    with pytest.raises(RecordError, match="is no Baseline record of schema 1"):
         baselines.read(folder, measurement)

@@ -229,7 +229,7 @@ def test_nan_in_a_record_is_refused(tmp_path: Path) -> None:
     path = run_folder.measurement(run) / "measurement.json"
     text = path.read_text().replace('"drift_ratio": 1.001', '"drift_ratio": NaN')
     files.write_text(path, text)
-    refused(run, "is not a Measurement record")
+    refused(run, "is no Measurement record")
 
 
 # latency_ratio

@@ -176,5 +176,5 @@ def test_options_that_do_not_fit_are_refused_before_anything_runs(
 def test_an_estimate_is_no_measurement(model: Path, inventory: Path, tmp_path: Path) -> None:
     fleet.estimate_one(Job((model,), ("nano",), inventory=inventory), tmp_path / "out")
     (tmp_path / "out" / "estimate.json").rename(tmp_path / "out" / "measurement.json")
-    with pytest.raises(RecordError, match="is not a Measurement record"):
+    with pytest.raises(RecordError, match="is no Measurement record"):
         records.read(Measurement, tmp_path / "out" / "measurement.json")

@@ -95,5 +95,5 @@ def test_without_them_the_page_has_no_such_sections(tmp_path: Path) -> None:
 def test_a_damaged_one_is_refused_with_its_name(own: Run) -> None:
     (own.folder / "sensitivity").mkdir()
     (own.folder / "sensitivity" / "sensitivity.json").write_text("{}")
-    with pytest.raises(RecordError, match=r"sensitivity.json' is not a Sensitivity record"):
+    with pytest.raises(RecordError, match=r"sensitivity.json' is no Sensitivity record"):
         run_folder.read(own.folder)

@@ -77,23 +77,26 @@ def p99(rule: rules.LatencyRule, evidence: Evidence) -> Iterator[Finding]:
 
 
 def throughput(rule: rules.ThroughputRule, evidence: Evidence) -> Iterator[Finding]:
-    """Judge the images a second: the batch over its median latency, one batch at a time."""
+    """Judge the images a second, of all streams together."""
     key = "throughput_per_s"
     measurement = evidence.measurement(key, rule.devices)
-    per_s = 1000 * measurement.batch
     for name, timing in _timings(key, rule, evidence):
-        ms = timing.p50_ms
-        found = Interval(
-            value=per_s / ms.value,
-            low=per_s / ms.high,
-            high=per_s / ms.low,
-            confidence=ms.confidence,
-        )
+        found = timing.images_per_s
+        detail = f"batch {measurement.batch}, streams {measurement.streams}, {name}"
+        if found is None:
+            missing = "the record is too old to say: measure again"
+            yield finding(key, rule, name, None, rule.least, "inconclusive", detail, missing)
+            continue
         state, doubt = _doubted(
             side_above(found, rule.least), key, rule, measurement, timing, found
         )
-        detail = f"batch {measurement.batch}, p50 {_ms(ms)}, {name}"
-        p_value = p_values.ratio_p_value(ms, per_s / rule.least)
+        seconds = Interval(
+            value=1 / found.value,
+            low=1 / found.high,
+            high=1 / found.low,
+            confidence=found.confidence,
+        )
+        p_value = p_values.ratio_p_value(seconds, 1 / rule.least)
         yield finding(key, rule, name, found, rule.least, state, detail, doubt, p_value)
 
 

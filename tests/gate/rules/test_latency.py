@@ -17,7 +17,7 @@ def judged(run: Path, baseline: baselines.Baseline | None = None, **given: Any) 
     return gate.judge(spec, run_folder.read(run), baseline=baseline).findings[0]
 
 
-def with_timing(folder: Path, batch: int = 1, **changes: Any) -> Path:
+def with_timing(folder: Path, batch: int = 1, streams: int = 1, **changes: Any) -> Path:
     """Make a run whose onnx-int8 has other fields in its timing."""
     run = builders.make_run(folder, artifacts={"onnx-int8": Step()})
     path = run_folder.measurement(run) / "measurement.json"
@@ -26,7 +26,7 @@ def with_timing(folder: Path, batch: int = 1, **changes: Any) -> Path:
         timing.model_copy(update=changes) if timing.subject == "onnx-int8" else timing
         for timing in measurement.timings
     )
-    builders.change(Measurement, path, timings=timings, batch=batch)
+    builders.change(Measurement, path, timings=timings, batch=batch, streams=streams)
     return run
 
 
@@ -75,18 +75,25 @@ def test_fewer_inferences_than_the_rule_asks_for_are_inconclusive(tmp_path: Path
     assert "300 timed inferences, but the rule asks for 301" in found.message
 
 
-def test_throughput_is_the_batch_over_the_median(tmp_path: Path) -> None:
-    # 8 images in 4, 5, 6.25 ms: 2,000, 1,600 and 1,280 a second.
-    run = with_timing(tmp_path, batch=8, p50_ms=ms(4.0, 5.0, 6.25))
-    found = judged(run, throughput_per_s={"least": 1200})
+def test_throughput_is_that_of_all_streams_together(tmp_path: Path) -> None:
+    # 8 images in 5 ms would be 1,600 a second on one stream; two streams brought 2,400.
+    rates = ms(2300.0, 2400.0, 2500.0)
+    run = with_timing(tmp_path, batch=8, streams=2, p50_ms=ms(4.0, 5.0, 6.25), images_per_s=rates)
+    found = judged(run, throughput_per_s={"least": 2200})
     assert found.state == "passed"
-    assert found.measured == ms(1280.0, 1600.0, 2000.0)
+    assert found.measured == rates
     assert found.message == (
-        "throughput 1600 images/s [1280..], at least 1200 (batch 8, p50 5 ms, onnx-int8)"
+        "throughput 2400 images/s [2300..], at least 2200 (batch 8, streams 2, onnx-int8)"
     )
-    assert judged(run, throughput_per_s={"least": 1280}).state == "passed"
-    assert judged(run, throughput_per_s={"least": 1500}).state == "inconclusive"
-    assert judged(run, throughput_per_s={"least": 2001}).state == "failed"
+    assert judged(run, throughput_per_s={"least": 2400}).state == "inconclusive"
+    assert judged(run, throughput_per_s={"least": 2600}).state == "failed"
+
+
+def test_throughput_that_a_record_does_not_tell_is_inconclusive(tmp_path: Path) -> None:
+    found = judged(with_timing(tmp_path, images_per_s=None), throughput_per_s={"least": 1})
+    assert found.state == "inconclusive"
+    assert found.measured is None
+    assert "measure again" in found.message
 
 
 @pytest.mark.parametrize(("limit", "state"), [(48.0, "passed"), (47.9, "failed")])
@@ -104,7 +111,7 @@ def test_rule_for_another_device_is_refused(tmp_path: Path, rule: str) -> None:
 
 
 def test_disturbed_measurement_decides_no_percentile_and_no_throughput(tmp_path: Path) -> None:
-    run = with_timing(tmp_path)
+    run = with_timing(tmp_path, images_per_s=ms(9.0, 10.0, 11.0))
     path = run_folder.measurement(run) / "measurement.json"
     builders.change(Measurement, path, warnings=("the board throttled",))
     for rule in ({"latency_p50_ms": {"limit": 1000}}, {"throughput_per_s": {"least": 1}}):
