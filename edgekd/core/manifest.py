@@ -190,6 +190,9 @@ def _made(run: Run) -> Iterator[_Made]:
         folder = f"artifacts/{name}"
         hashes = {artifact.file: artifact.sha256, "golden.npz": artifact.golden_sha256}
         yield _Made(f"{folder}/artifact.json", artifact, _in(folder, hashes))
+    for name, built in run.engines.items():
+        folder, hashes = f"artifacts/{name}", {built.file: built.parity.plan_sha256}
+        yield _Made(f"{folder}/engine.json", built, _in(folder, hashes))
     for accuracy in run.accuracies.values():
         hashes = {accuracy.predictions_file: accuracy.predictions_sha256}
         yield _Made(f"accuracy/{accuracy.subject}.json", accuracy, _in("accuracy", hashes))
@@ -225,6 +228,7 @@ def _mismatches(run: Run) -> Iterator[Break]:
     """Yield the accuracies that are not of the model or the images that they stand for."""
     hashes = {name: found.weights_sha256 for name, found in run.checkpoints.items()}
     hashes |= {name: found.sha256 for name, found in run.artifacts.items()}
+    hashes |= {run_folder.engine(n): found.parity.plan_sha256 for n, found in run.engines.items()}
     data = _data(run)
     for name, accuracy in run.accuracies.items():
         path = f"accuracy/{name}.json"

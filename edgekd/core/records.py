@@ -148,6 +148,14 @@ class Artifact(Record):
     golden_sha256: str | None = None  # of golden.npz beside it; None: no real images
 
 
+class BuiltEngine(Record):
+    """The engine of an artifact that a run measured on its board: the plan lies beside it."""
+
+    file: str  # its name, in the artifact's folder
+    bytes: int
+    parity: EngineParity
+
+
 class Accuracy(Record):
     """How a model classifies one set of images, image by image."""
 

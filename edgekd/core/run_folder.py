@@ -2,7 +2,7 @@
 
     recipe.json
     checkpoints/NAME/   checkpoint.json  model.safetensors  [surgery.json]  [training.json]
-    artifacts/SUBJECT/  artifact.json  model.onnx
+    artifacts/SUBJECT/  artifact.json  model.onnx  [model.plan  model.plan.json  engine.json]
     accuracy/           SUBJECT.json  SUBJECT.npz
     profile/            measurement.json  samples.npz
     [layers/]           measurement.json  layers.json
@@ -14,14 +14,17 @@ Checkpoints are called "teacher", "pruned" (before its BN statistics are taken a
 "recalibrated", then like the stages. The teacher's artifact is "teacher-onnx-fp32"; the student's
 are called like their targets.
 
-What is in brackets is there when somebody asked for it: ``edgekd profile FILE --layers --out
+A file for TensorRT that was measured on a board has its engine beside it, and the engine has an
+accuracy of its own, "SUBJECT-engine".
+
+What else is in brackets is there when somebody asked for it: ``edgekd profile FILE --layers --out
 RUN/layers``, ``edgekd sensitivity CHECKPOINT --out RUN/sensitivity``, and ``edgekd landscape``
 likewise.
 
 The same student taught by the labels alone is "control"; on the way there, "control-STAGE".
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from edgekd.core import examples, records
@@ -49,6 +52,11 @@ class Run:
     examples: Examples | None = None
     sensitivity: Sensitivity | None = None
     landscape: Landscape | None = None
+    engines: dict[str, records.BuiltEngine] = field(default_factory=dict)  # by the artifact's name
+
+    def shipped(self, artifact: str) -> str:
+        """Return whose accuracy counts for an artifact: its engine's, if the board ran one."""
+        return engine(artifact) if artifact in self.engines else artifact
 
 
 def checkpoint(run: Path, name: str) -> Path:
@@ -59,6 +67,11 @@ def checkpoint(run: Path, name: str) -> Path:
 def artifact(run: Path, subject: str) -> Path:
     """Return the folder of an artifact."""
     return run / "artifacts" / subject
+
+
+def engine(subject: str) -> str:
+    """Return how the engine of an artifact is called."""
+    return f"{subject}-engine"
 
 
 def accuracy(run: Path, subject: str) -> Path:
@@ -105,6 +118,7 @@ def read(run: Path) -> Run:
         examples=_optional(run / examples.FILE, Examples),
         sensitivity=_optional(run / "sensitivity" / "sensitivity.json", Sensitivity),
         landscape=_optional(run / "landscape" / "landscape.json", Landscape),
+        engines=_named(run, "artifacts/*/engine.json", records.BuiltEngine, order),
     )
 
 

@@ -69,13 +69,18 @@ def ladder(footholds: Sequence[Foothold]) -> Ladder:
 def footholds(run: Run) -> list[Foothold]:
     """Read the steps of a run: teacher, its file, the other checkpoints, the student's files.
 
+    Behind a file that a board has made an engine of comes the engine.
+
     Raises:
         RecordError: a step was not evaluated, or its predictions were changed.
     """
     if "teacher" not in run.checkpoints:
         raise RecordError(f"'{run.folder}' has no checkpoint 'teacher', where the ladder begins")
     teachers = ["teacher", *(name for name in run.artifacts if name == REFERENCE)]
-    students = [name for name in [*_checkpoints(run), *run.artifacts] if name not in teachers]
+    students = [name for name in _checkpoints(run) if name not in teachers]
+    for name in run.artifacts:
+        if name not in teachers:
+            students += [name, *([run_folder.engine(name)] if name in run.engines else [])]
     return [_foothold(run, name) for name in [*teachers, *students]]
 
 
@@ -115,15 +120,20 @@ def _foothold(run: Run, name: str) -> Foothold:
         raise RecordError(f"the ladder needs the accuracy of '{name}': evaluate it first")
     accuracy = run.accuracies[name]
     folder = run_folder.accuracy(run.folder, name).parent
-    is_file = name in run.artifacts
-    checkpoint = _origin(run, run.artifacts[name]) if is_file else run.checkpoints[name]
+    engines = {run_folder.engine(artifact): artifact for artifact in run.engines}
+    artifact = run.artifacts.get(engines.get(name, name))
+    if artifact is None:
+        checkpoint, size = run.checkpoints[name], _weights_bytes(run, name)
+    else:
+        checkpoint = _origin(run, artifact)
+        size = run.engines[engines[name]].bytes if name in engines else artifact.bytes
     return Foothold(
         name=name,
         accuracy=accuracy,
         correct_n=predictions.correct(accuracy, folder),
         macs=checkpoint.macs,
-        bytes=run.artifacts[name].bytes if is_file else _weights_bytes(run, name),
-        trainable=not is_file,
+        bytes=size,
+        trainable=artifact is None,
     )
 
 

@@ -68,7 +68,10 @@ class Evidence:
                 f"'{name}' was not evaluated, so rule {rule} cannot be judged: evaluate it, "
                 f"or name the artifacts that the rule is for in gate.{rule}.artifacts"
             )
-        if name in run.artifacts:
+        engines = {run_folder.engine(artifact): artifact for artifact in run.engines}
+        if name in engines:
+            sha256 = self._engine(engines[name])
+        elif name in run.artifacts:
             sha256 = run.artifacts[name].sha256
         elif name in run.checkpoints:
             sha256 = run.checkpoints[name].weights_sha256
@@ -86,6 +89,11 @@ class Evidence:
             )
         self._check_unread(found)
         return found
+
+    def runs_as(self, name: str) -> str:
+        """Name an artifact for people, and where its answers come from if a board gave them."""
+        built = self.run.engines.get(name)
+        return name if built is None else f"{name}, its engine on {built.parity.device}"
 
     def measurement(self, rule: str, devices: tuple[str, ...] | None = None) -> Measurement:
         """Return the latency measurement, if its samples are as they were and it is from there."""
@@ -146,6 +154,18 @@ class Evidence:
                 f"be judged.{did_you_mean(name, entries)}"
             )
         return entries[name]
+
+    def _engine(self, artifact: str) -> str:
+        """Return the SHA-256 of an artifact's engine, which must be that of the file."""
+        built = self.run.engines[artifact]
+        plan = self.file(artifact).with_name(built.file)
+        records.check_file(plan, built.parity.plan_sha256)
+        if self.run.artifacts[artifact].sha256 not in built.parents:
+            raise RecordError(
+                f"the engine '{plan}' was built from another file than '{artifact}' is now: "
+                "finish the run with --resume"
+            )
+        return built.parity.plan_sha256
 
     def _check_unread(self, accuracy: Accuracy) -> None:
         """Refuse images that a choice (of weights, an epoch, ranges) has read."""

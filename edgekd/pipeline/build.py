@@ -116,7 +116,7 @@ def build(
         gpu_fallback=target.dla,
     )
     with (progress or Silent()).task(f"build the engine on {site.place.name}", 1) as task:
-        engine = tensorrt.build(
+        tensorrt.build(
             out / artifact.file,
             out / PLAN,
             wishes,
@@ -134,25 +134,60 @@ def build(
         return artifact
     if images is None:
         return artifact
-    shown = images.take(np.sort(artifacts.rows(images, artifacts.PARITY_IMAGES, seed)))
-    found_nk = accuracy.logits_of(
-        out / PLAN, shown, artifact.normalisation, device=site.place.name, fleet=site.fleet
-    )
-    pixels = shown.batch(np.arange(len(shown)))
-    prepared_nchw = augment.normalise(pixels, artifact.normalisation, "cpu").numpy()
-    file_nk = runtime.logits(out / artifact.file, prepared_nchw)
-    checkpoint_nk = score.predict(model.module, shown, artifact.normalisation)
-    compared = records.EngineParity(
-        device=site.place.name,
-        engine=engine.engine,
-        plan_sha256=engine.plan_sha256,
-        to_checkpoint=parity.compare(checkpoint_nk, found_nk, target.tolerance),
-        to_file=parity.compare(file_nk, found_nk, target.tolerance),
-    )
-    _warn(compared)
+    compared = compare(
+        out / PLAN, out / artifact.file, artifact, model, images,
+        tolerance=target.tolerance, device=site.place.name, fleet=site.fleet, seed=seed,
+    )  # fmt: skip
     noted = artifact.model_copy(update={"engine_parity": compared})
     records.write(noted, out / write.RECORD)
     return noted
+
+
+def compare(
+    plan: Path,
+    file: Path,
+    artifact: records.Artifact,
+    model: Model,
+    images: ImageSet,
+    *,
+    tolerance: float,
+    device: str,
+    fleet: Path | None = None,
+    seed: int = 0,
+) -> records.EngineParity:
+    """Run an engine on its board over some images, and compare its logits with its origins'.
+
+    Args:
+        plan: the engine, with its record beside it.
+        file: the ONNX file that it was built from.
+        artifact: the record of that file.
+        model: the checkpoint that the file was exported from.
+        images: to draw from.
+        tolerance: on the largest error of a logit over the logits' standard deviation.
+        device: the board.
+        fleet: the inventory that has it; None: the user's own.
+        seed: of the images that are drawn.
+
+    Raises:
+        RecordError: the engine was not built from the file.
+        DeviceError: the board fails.
+    """
+    engine = tensorrt.verify(plan, file)
+    shown = images.take(np.sort(artifacts.rows(images, artifacts.PARITY_IMAGES, seed)))
+    found_nk = accuracy.logits_of(plan, shown, artifact.normalisation, device=device, fleet=fleet)
+    pixels = shown.batch(np.arange(len(shown)))
+    prepared_nchw = augment.normalise(pixels, artifact.normalisation, "cpu").numpy()
+    file_nk = runtime.logits(file, prepared_nchw)
+    checkpoint_nk = score.predict(model.module, shown, artifact.normalisation)
+    compared = records.EngineParity(
+        device=device,
+        engine=engine.engine,
+        plan_sha256=engine.plan_sha256,
+        to_checkpoint=parity.compare(checkpoint_nk, found_nk, tolerance),
+        to_file=parity.compare(file_nk, found_nk, tolerance),
+    )
+    _warn(compared)
+    return compared
 
 
 def _version(probe: lines.Probe, builder: str) -> str | None:

@@ -11,7 +11,7 @@ from edgekd.core.run_folder import REFERENCE, Run
 from edgekd.data import augment
 from edgekd.evaluate import accuracy, ladder
 from edgekd.models import checkpoint, score
-from edgekd.pipeline import examples, gate
+from edgekd.pipeline import examples, gate, on_board
 from edgekd.pipeline.job import Job
 from edgekd.pipeline.profile import prepared
 from edgekd.profile import local
@@ -53,6 +53,7 @@ def measure(job: Job) -> None:
         "profile": profile.model_dump(mode="json"),
         "machine": provenance.machine(),
     }
+    engines = on_board.targets(job.recipe)
     if run.measurement is not None and run.measurement.warnings:
         job.forget("profile")  # another time the machine may be quieter
     folder = run_folder.measurement(job.folder)
@@ -65,9 +66,13 @@ def measure(job: Job) -> None:
             path = run_folder.artifact(job.folder, name) / artifact.file
             subjects.append(prepared(name, path, artifact.sha256, place, profile, job.progress))
         images = _some_images(job, run.artifacts[REFERENCE].normalisation, profile.batch)
-        local.measure(subjects, profile, images, folder, job.progress)
+        measured = local.measure(subjects, profile, images, folder, job.progress)
+        for subject, timing in zip(subjects, measured.timings, strict=True):
+            if subject.name in engines:
+                on_board.keep(job.folder, subject, timing)
 
-    job.do("profile", [folder], depends, work)
+    kept = [file for name in engines for file in on_board.files_of(job.folder, name)]
+    job.do("profile", [folder, *kept], depends, work)
 
 
 def conclude(job: Job) -> None:

@@ -134,12 +134,14 @@ def _readme(run: Run, name: str) -> str:
 def _facts(run: Run, name: str, artifact: Artifact) -> list[str]:
     """Say in sentences how good the model is, and where it may not be trusted."""
     facts = []
-    if name in run.accuracies:
-        top1 = run.accuracies[name].top1_percent
-        facts.append(
-            f"Top-1 {top1.value:.2f} % [{top1.low:.2f}, {top1.high:.2f}] on "
-            f"{run.accuracies[name].images} test images."
-        )
+    for subject, what in ((name, "Top-1"), (run_folder.engine(name), "Top-1 of its engine")):
+        if subject in run.accuracies:
+            found = run.accuracies[subject]
+            top1 = found.top1_percent
+            facts.append(
+                f"{what} {top1.value:.2f} % [{top1.low:.2f}, {top1.high:.2f}] on "
+                f"{found.images} test images."
+            )
     if run.verdict is not None:
         facts.append(f"Verdict of the run: {run.verdict.state}.")
         facts += [f"{f.state}: {f.message}" for f in run.verdict.findings if f.artifact == name]

@@ -2,16 +2,15 @@
 
 from pathlib import Path
 
-from edgekd.core import plugins, specs
+from edgekd.core import plugins, run_folder, specs
 from edgekd.core.errors import UsageError, did_you_mean
 from edgekd.core.run_folder import REFERENCE, is_control
 from edgekd.distill import demands
 from edgekd.export.target import Target
 from edgekd.models import build
-from edgekd.pipeline import artifacts, plan, quantized
+from edgekd.pipeline import artifacts, on_board, plan, quantized
 from edgekd.prune.channels import CRITERIA
 from edgekd.quantize.calibrator import CALIBRATORS
-from edgekd.remote import inventory
 
 
 def check(recipe: specs.Recipe) -> None:
@@ -40,8 +39,8 @@ def check(recipe: specs.Recipe) -> None:
         )
     targets = [target.name for target in found]
     _targets_take(recipe)
-    inventory.usable(recipe.profile.device)
-    _unique([REFERENCE, *plan.checkpoints(recipe), *targets])
+    engines = [run_folder.engine(name) for name in on_board.targets(recipe)]
+    _unique([REFERENCE, *plan.checkpoints(recipe), *targets, *engines])
     _rules_are_about(recipe.gate, targets)
 
 

@@ -8,7 +8,17 @@ from edgekd.core.errors import UsageError
 from edgekd.core.progress import Progress
 from edgekd.core.run_folder import REFERENCE, Run
 from edgekd.core.specs import Recipe
-from edgekd.pipeline import artifacts, control, judge, plan, preflight, stages, student, teacher
+from edgekd.pipeline import (
+    artifacts,
+    control,
+    judge,
+    on_board,
+    plan,
+    preflight,
+    stages,
+    student,
+    teacher,
+)
 from edgekd.pipeline import job as jobs
 from edgekd.pipeline.job import Job
 from edgekd.pipeline.plan import named
@@ -47,6 +57,7 @@ def run(
         artifacts.export_student(job, final)
         judge.evaluate_all(job)
         judge.measure(job)
+        on_board.evaluate_all(job, final)
         judge.conclude(job)
     return run_folder.read(folder)
 
@@ -56,13 +67,17 @@ def forget_others(job: Job) -> None:
     checkpoints = {*plan.checkpoints(job.recipe), *plan.control_checkpoints(job.recipe)}
     artifacts = {REFERENCE, *(Path(name).stem for name in job.recipe.export.targets)}
     wanted = {"checkpoints": checkpoints, "artifacts": artifacts}
-    wanted["accuracy"] = checkpoints | artifacts
+    engines = on_board.targets(job.recipe)
+    wanted["accuracy"] = checkpoints | artifacts | {run_folder.engine(name) for name in engines}
     for part, names in wanted.items():
         for path in (job.folder / part).glob("*"):
             if path.is_dir() and path.name not in names:
                 shutil.rmtree(path)
             elif path.is_file() and path.stem not in names:
                 path.unlink()
+    for name in artifacts.difference(engines):
+        for path in [*on_board.files_of(job.folder, name), on_board.record_of(job.folder, name)]:
+            path.unlink(missing_ok=True)
     for name in list(job.steps):
         if not all((job.folder / path).exists() for path in job.steps[name].outputs):
             job.forget(name)

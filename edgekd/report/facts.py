@@ -67,8 +67,8 @@ def students(run: Run) -> list[Student]:
     for name, artifact in run.artifacts.items():
         if name == REFERENCE:
             continue
-        rung, latency = rungs.get(name), measured.get(name)
-        accuracy = run.accuracies.get(name)
+        rung, latency = rungs.get(run.shipped(name)), measured.get(name)
+        accuracy = run.accuracies.get(run.shipped(name))
         found.append(
             Student(
                 name=name,
@@ -156,6 +156,17 @@ def doubts(run: Run) -> list[str]:
                 f"'{name}' does not follow its checkpoint closely enough: relative error "
                 f"{artifact.parity.relative_error:.3g}, tolerance {artifact.parity.tolerance:.3g}"
             )
+    for name, built in run.engines.items():
+        for origin, each in (
+            ("its checkpoint", built.parity.to_checkpoint),
+            ("its file in ONNX Runtime", built.parity.to_file),
+        ):
+            if each.state != "passed":
+                found.append(
+                    f"the engine of '{name}' on {built.parity.device} does not follow {origin} "
+                    f"closely enough: relative error {each.relative_error:.3g}, tolerance "
+                    f"{each.tolerance:.3g}"
+                )
     return list(dict.fromkeys(found))
 
 

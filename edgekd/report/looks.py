@@ -13,4 +13,5 @@ def series(run: Run) -> dict[str, int]:
     timings = run.measurement.timings if run.measurement else ()
     others += [timing.subject for timing in timings if timing.subject not in run.artifacts]
     found |= {name: 1 + place % _STUDENTS for place, name in enumerate(dict.fromkeys(others))}
+    found |= {run.shipped(name): found[name] for name in run.artifacts if name in found}
     return found | {"teacher": TEACHER, REFERENCE: TEACHER}

@@ -66,7 +66,7 @@ def _drop(
         drop, state, doubt = decide(*counts, rule)
         state, doubt = _unless_random(name, evidence, state, doubt)
         shares = f"{100 * teacher_n.mean():.1f} % -> {100 * subject_n.mean():.1f} %"
-        detail, p_value = f"{shares}, {name}", _p_value(counts, rule)
+        detail, p_value = f"{shares}, {evidence.runs_as(name)}", _p_value(counts, rule)
         yield finding(key, rule, name, drop, rule.margin, state, detail, doubt, p_value)
 
 
@@ -99,7 +99,7 @@ def worst_class_drop(rule: rules.AccuracyRule, evidence: Evidence) -> Iterator[F
         elif state == "inconclusive":
             doubt = f"class '{called[widest]}': {_images_that_decide(counts[widest], rule)}"
         state, doubt = _unless_random(name, evidence, state, doubt)
-        detail = f"'{called[worst]}' of {len(labels)} classes, {name}"
+        detail = f"'{called[worst]}' of {len(labels)} classes, {evidence.runs_as(name)}"
         p_value = min(1.0, len(labels) * min(_p_value(count, rule) for count in counts))
         yield finding(key, rule, name, drop, rule.margin, state, detail, doubt, p_value)
 
@@ -116,7 +116,7 @@ def agreement(rule: rules.AgreementRule, evidence: Evidence) -> Iterator[Finding
         elif state == "inconclusive":
             doubt = f"{images:,} images do not decide"
         state, doubt = _unless_random(name, evidence, state, doubt)
-        detail = f"{alike:,} of {images:,} images, {name}"
+        detail = f"{alike:,} of {images:,} images, {evidence.runs_as(name)}"
         p_value = p_values.share_p_value(alike, images, rule.least / 100)
         yield finding(key, rule, name, share, rule.least, state, detail, doubt, p_value)
 
@@ -127,13 +127,16 @@ def _pairs(
     evidence: Evidence,
     read: Callable[[Accuracy, Path], T],
 ) -> Iterator[tuple[str, T, T]]:
-    """Yield each artifact's name, what the teacher answers, and what it answers itself."""
+    """Yield each artifact's name, what the teacher answers, and what it answers itself.
+
+    An artifact answers as its engine does, where the board has run one.
+    """
     names = evidence.names(key, rule.artifacts)
     folder = run_folder.accuracy(evidence.run.folder, TEACHER).parent
     teacher = evidence.accuracy(TEACHER, key)
     answers = read(teacher, folder)
     for name in names:
-        subject = evidence.accuracy(name, key)
+        subject = evidence.accuracy(evidence.run.shipped(name), key)
         evidence.artifact(name, key)
         _check_images(teacher, subject)
         yield name, answers, read(subject, folder)

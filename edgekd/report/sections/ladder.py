@@ -102,12 +102,13 @@ def _margin(run: Run) -> tuple[float | None, set[str]]:
     limits = {finding.limit for finding in findings}
     if len(limits) != 1:
         return None, set()
-    return limits.pop(), {finding.artifact for finding in findings}
+    return limits.pop(), {run.shipped(finding.artifact) for finding in findings}
 
 
 def _highest(run: Run, marks: Sequence[charts.Mark]) -> float | None:
     """Return where to end the axis, so that what ships can be read beside a collapse."""
-    shipped = [mark for mark in marks if mark.name in run.artifacts] or list(marks[-1:])
+    files = {*run.artifacts, *map(run.shipped, run.artifacts)}
+    shipped = [mark for mark in marks if mark.name in files] or list(marks[-1:])
     most = max(mark.interval.high for mark in shipped)
     most = _ROOM * max(most, _LEAST_RANGE_PP, *(mark.limit or 0.0 for mark in shipped))
     return most if max(mark.interval.high for mark in marks) > most else None

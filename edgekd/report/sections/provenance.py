@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterable
 
-from edgekd.core import records
+from edgekd.core import records, run_folder
 from edgekd.core.run_folder import Run
 from edgekd.report import words
 from edgekd.report.blocks import Block, Cell, Code, Column, Folded, Note, Section, Table
@@ -51,6 +51,9 @@ def _all(run: Run) -> list[tuple[str, str, str, records.Record]]:
         found.append((name, "weights", checkpoint.weights_sha256, checkpoint))
     for name, artifact in run.artifacts.items():
         found.append((name, f"model file ({artifact.target})", artifact.sha256, artifact))
+    for name, built in run.engines.items():
+        kind = f"engine ({built.parity.engine} on {built.parity.device})"
+        found.append((run_folder.engine(name), kind, built.parity.plan_sha256, built))
     for name, accuracy in run.accuracies.items():
         found.append((f"accuracy of {name}", "predictions", accuracy.predictions_sha256, accuracy))
     if run.measurement:

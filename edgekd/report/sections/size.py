@@ -1,6 +1,7 @@
 """The exported files: size, form, and how closely they follow their checkpoints."""
 
-from edgekd.core.records import Artifact
+from edgekd.core import run_folder
+from edgekd.core.records import Artifact, Parity
 from edgekd.core.run_folder import Run
 from edgekd.report import blocks, charts, looks, words
 from edgekd.report.blocks import Cell, Column, Figure, Note, Section, Table
@@ -46,18 +47,23 @@ def _figure(run: Run) -> Figure:
 
 def _table(run: Run) -> Table:
     caption = "How closely each file follows the checkpoint it was exported from, on real images."
-    rows = tuple(_row(name, artifact) for name, artifact in run.artifacts.items())
-    return Table(caption, _COLUMNS, rows)
+    rows = []
+    for name, artifact in run.artifacts.items():
+        rows.append(_row(name, artifact, artifact.bytes, artifact.parity))
+        built = run.engines.get(name)
+        if built is not None:
+            engine = f"{run_folder.engine(name)} on {built.parity.device}"
+            rows.append(_row(engine, artifact, built.bytes, built.parity.to_checkpoint))
+    return Table(caption, _COLUMNS, tuple(rows))
 
 
-def _row(name: str, artifact: Artifact) -> tuple[Cell, ...]:
-    parity = artifact.parity
+def _row(name: str, artifact: Artifact, size: int, parity: Parity) -> tuple[Cell, ...]:
     state = words.STATE_WORDS[parity.state].capitalize()
     error = f"{parity.relative_error:.2g} / {parity.tolerance:.2g}"
     agreement = f"{100 * parity.top1_agreement_ratio:.1f} % of {parity.images}"
     return (
         Cell(name),
-        blocks.number(words.size(artifact.bytes), artifact.bytes),
+        blocks.number(words.size(size), size),
         blocks.number(
             f"{artifact.quantised_layers} / {artifact.float_layers}", artifact.quantised_layers
         ),

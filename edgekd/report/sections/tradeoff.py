@@ -30,9 +30,14 @@ def _figure(
 ) -> Figure | None:
     series = looks.series(run)
     points = [
-        plots.Point(name, value, run.accuracies[name].top1_percent, series.get(name, looks.STEP))
+        plots.Point(
+            name,
+            value,
+            run.accuracies[run.shipped(name)].top1_percent,
+            series.get(name, looks.STEP),
+        )
         for name, value in costs.items()
-        if name in run.accuracies
+        if run.shipped(name) in run.accuracies
     ]
     if not points or run.measurement is None:
         return None

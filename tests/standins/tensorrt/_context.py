@@ -5,6 +5,7 @@ import time
 from typing import Any
 
 from ._callbacks import Dims, call_back
+from ._facts import is_spoilt
 from ._inspect import layer_names
 from ._pybind import Native
 from ._stream import array_at, enqueue
@@ -150,7 +151,8 @@ class IExecutionContext(Native):
         wide = {one.name for one in session.get_inputs() if one.type == "tensor(int64)"}
         fed = {name: one.astype("int64") if name in wide else one for name, one in given.items()}
         names = [one.name for one in session.get_outputs()]
-        return dict(zip(names, session.run(names, fed), strict=True))
+        found = dict(zip(names, session.run(names, fed), strict=True))
+        return {name: -one for name, one in found.items()} if is_spoilt() else found
 
     def _zeros(self) -> dict[str, Any]:
         import numpy as np

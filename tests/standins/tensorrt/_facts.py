@@ -33,6 +33,11 @@ def dla_cores() -> int:
     return int(os.environ.get("EDGEKD_STANDIN_DLA_CORES", "0"))
 
 
+def is_spoilt() -> bool:
+    """Say whether engines answer wrongly, as after a kernel with a fault."""
+    return os.environ.get("EDGEKD_STANDIN_SPOILT") == "1"
+
+
 def device_bytes() -> int:
     """Memory of the device: an engine that needs more gets no execution context."""
     return int(os.environ.get("EDGEKD_STANDIN_DEVICE_BYTES", str(8 << 30)))
