@@ -69,6 +69,7 @@ class Graph:
 
     def at(self, version: Version) -> "Graph":
         """Return the same graph, to be judged by another version of TensorRT."""
+        _ = self._types  # inferred once for all versions
         same = copy.copy(self)
         same.version = version
         return same
@@ -142,9 +143,21 @@ class Graph:
         origin = self.origin(tensor)
         return origin if self.is_constant(origin) else ""
 
+    @property
+    def inference_faults(self) -> str:
+        """What ONNX's shape inference finds wrong, a line for each node; "": nothing."""
+        return self._inference[1]
+
+    @cached_property
+    def _inference(self) -> tuple[ModelProto, str]:
+        try:
+            return _inferred(self.model, strict=True), ""
+        except onnx.shape_inference.InferenceError as error:
+            return _inferred(self.model, strict=False), str(error)
+
     @cached_property
     def _types(self) -> dict[str, tuple[int, Shape | None]]:
-        graph = _inferred(self.model).graph
+        graph = self._inference[0].graph
         types: dict[str, tuple[int, Shape | None]] = {}
         for value in [*graph.value_info, *graph.output, *graph.input]:
             kind = value.type.tensor_type
@@ -206,11 +219,15 @@ def _texts(message: Message) -> Iterator[str | bytes]:
                 yield from _texts(inner)
 
 
-def _inferred(model: ModelProto) -> ModelProto:
+def _inferred(model: ModelProto, *, strict: bool) -> ModelProto:
     try:
-        return onnx.shape_inference.infer_shapes(model, data_prop=True)
+        return onnx.shape_inference.infer_shapes(model, strict_mode=strict, data_prop=True)
+    except onnx.shape_inference.InferenceError:
+        if strict:
+            raise
+        return model
     except (
-        onnx.shape_inference.InferenceError, onnx.checker.ValidationError,
+        onnx.checker.ValidationError,
         RuntimeError, ValueError, TypeError, DecodeError, EncodeError, MemoryError,
     ):  # fmt: skip
         return model

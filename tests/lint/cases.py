@@ -235,6 +235,10 @@ BAD = {
     "T010 missing": lambda: external(sound(), "nothing.bin"),
     "T011": lambda: plain("Dropout"),
     "T011 identity": lambda: plain("Identity"),
+    "T012 nobody makes": lambda: Net().node("Add", "x nowhere", "y"),
+    "T012 no output": lambda: Net().node("Relu", "x", "z"),
+    "T012 lacks an input": lambda: Net().node("MatMul", "x", "y"),
+    "T012 sizes": lambda: Net().floats("w", 5, 5).node("MatMul", "x w", "y"),
 }  # fmt: skip
 GOOD = {
     **{rule: sound for rule in RULES if rule not in {"Q022", *ELSEWHERE}},
@@ -250,4 +254,6 @@ GOOD = {
     "T005": lambda: resize(mode="linear"),
     "T006 small": lambda: integers(np.int64, 5),
     "T011 folded": lambda: sound().put("one", 1).node("Identity", "one", "two"),
+    "T012 a plugin": lambda: plain("EfficientNMS_TRT"),
+    "T012 left out": lambda: Net().put("most", 6).node("Clip", "x  most", "y"),
 }

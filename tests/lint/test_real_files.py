@@ -69,6 +69,7 @@ def test_third_parties_files_are_judged(shared_data: Path) -> None:
         ("qonnx_espcn_quant", {"T001"}),  # an operator of its own
         ("squeezenet1_1_fp16_opset7", set()),  # TensorRT 8 read old opsets
         ("superres_pytorch_opset15", set()),
+        ("polygraphy_bad_graph", {"T012"}),  # broken on purpose
     ],
 )
 def test_errors_are_those_that_the_file_is_known_for(

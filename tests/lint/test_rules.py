@@ -3,9 +3,11 @@
 from collections.abc import Iterator
 
 import numpy as np
+import onnx
 import pytest
 from onnx import helper
 
+from edgekd.lint import run
 from edgekd.lint.model import Graph
 from edgekd.lint.rule import Hit
 from tests.lint.cases import BAD, ELSEWHERE, GOOD, RULES, integers, opset, plain
@@ -29,6 +31,27 @@ def test_the_rule_lets_pass(case: str) -> None:
 
 def test_every_rule_is_seen_at_work() -> None:
     assert {case[:4] for case in BAD} | ELSEWHERE == set(RULES)
+
+
+def test_a_wrong_note_of_a_size_is_a_warning() -> None:
+    model = Net().node("Relu", "x", "z").node("Relu", "z", "y").model()
+    model.graph.value_info.append(helper.make_tensor_value_info("z", 1, [1, 5, 8, 8]))
+    found = list(RULES["T012"].check(Graph(model)))
+    assert [(hit.node, hit.severity) for hit in found] == [("z", "warning")]
+
+
+def test_what_follows_from_a_fault_is_not_told() -> None:
+    net = Net().node("MatMul", "x", "z").node("Relu", "z", "y")
+    assert [hit.node for hit in hits("T012", net)] == ["z"]
+
+
+def test_sizes_are_inferred_once_for_all_versions(monkeypatch: pytest.MonkeyPatch) -> None:
+    graph, infer, seen = Graph(sound().model()), onnx.shape_inference.infer_shapes, []
+    monkeypatch.setattr(
+        onnx.shape_inference, "infer_shapes", lambda *a, **k: seen.append(0) or infer(*a, **k)
+    )
+    run.lint(graph, run.USUAL)
+    assert len(seen) == 1
 
 
 def test_a_model_called_int8_must_be_quantised() -> None:
