@@ -89,13 +89,25 @@ class Job:
                 )
         if self.is_one_measurement():
             return
-        if self.against is not None and len(estimated) == len(self.devices):
-            raise UsageError("an estimate has no turns to take: give --against as another MODEL")
+        if len(estimated) == len(self.devices):
+            self._check_estimates()
         for model in (*self.models, *_given(self.against)):
             if not model.is_file():
                 raise UsageError(f"there is no file '{model}'")
             if estimated and model.suffix != ".onnx":
                 raise UsageError(f"'{model}' is no .onnx file: '{estimated[0]}' needs one")
+
+    def _check_estimates(self) -> None:
+        if self.against is not None:
+            raise UsageError("an estimate has no turns to take: give --against as another MODEL")
+        only = {"--data": self.source, "--energy": self.spec.energy, "--confirm": self.spec.confirm,
+                "--streams": self.spec.streams > 1, "--builds": self.spec.builds > 1}  # fmt: skip
+        for option, value in only.items():
+            if value:
+                raise UsageError(
+                    f"{option} needs a device that can be reached, but '{self.devices[0]}' is a "
+                    "kind of board: name an entry of the inventory, or leave it out for an estimate"
+                )
 
 
 def estimate_one(job: Job, out: Path) -> Estimate:
