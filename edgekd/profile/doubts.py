@@ -25,7 +25,7 @@ def about(taken: Taken) -> list[str]:
         *about_models(taken),
         *about_noise(taken.noise),
         *about_machine(notes.telemetry, foreign_load(notes.telemetry)),
-        *about_clocks(before, after),
+        *about_clocks(before, after, notes.telemetry),
         *about_threads(taken.spec.threads * taken.spec.streams, notes.cores),
     ]
 
@@ -90,7 +90,9 @@ def about_repetition(first: Taken, second: Taken) -> list[str]:
     return found
 
 
-def about_clocks(before: lines.Conditions, after: lines.Conditions) -> Iterator[str]:
+def about_clocks(
+    before: lines.Conditions, after: lines.Conditions, between: Sequence[lines.Telemetry] = ()
+) -> Iterator[str]:
     """Yield a sentence if somebody changed power mode or clocks meanwhile, or a lock does not hold.
 
     A clock that is not locked falls between turns, which tells nothing.
@@ -99,15 +101,17 @@ def about_clocks(before: lines.Conditions, after: lines.Conditions) -> Iterator[
         yield f"the power mode changed from {before.power_mode} to {after.power_mode} meanwhile"
     if before.gpu is not None and after.gpu is not None:
         bounds = [(gpu.min_mhz, gpu.max_mhz) for gpu in (before.gpu, after.gpu)]
+        seen_mhz = [moment.gpu_mhz for moment in between if moment.gpu_mhz is not None]
+        least_mhz = min([after.gpu.now_mhz, *seen_mhz])
         if bounds[0] != bounds[1]:
             yield (
                 f"the GPU's clock was bound to {bounds[0][0]:g} to {bounds[0][1]:g} MHz before, "
                 f"and to {bounds[1][0]:g} to {bounds[1][1]:g} MHz after"
             )
-        elif after.gpu.locked and after.gpu.now_mhz < (1 - CLOCK_RATIO) * after.gpu.max_mhz:
+        elif after.gpu.locked and least_mhz < (1 - CLOCK_RATIO) * after.gpu.max_mhz:
             yield (
                 f"the GPU's clock is locked to {after.gpu.max_mhz:g} MHz, but ran at "
-                f"{after.gpu.now_mhz:g} MHz"
+                f"{least_mhz:g} MHz"
             )
     if before.cpu_locked != after.cpu_locked:
         yield "the processor's clock was locked or unlocked meanwhile"

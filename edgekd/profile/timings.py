@@ -138,6 +138,9 @@ class Taken:
             yield "ONNX Runtime's threads spin while they wait, as is its default"
         if locked is False:
             yield "clocks are not locked: they follow load and heat (a Jetson has jetson_clocks)"
+        clocks_mhz = [moment.gpu_mhz for moment in self.notes.telemetry if moment.gpu_mhz]
+        if clocks_mhz:
+            yield f"the GPU's clock between turns: {min(clocks_mhz):g} to {max(clocks_mhz):g} MHz"
         if noise is None:
             yield "under 12 blocks there is no A/A comparison, so the noise is not known"
             return

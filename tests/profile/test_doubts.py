@@ -146,3 +146,13 @@ def test_a_locked_clock_that_does_not_hold_is_doubted_and_a_free_one_may_fall() 
     (doubt,) = doubts.about_clocks(conditions(gpu=locked), conditions(gpu=locked))
     assert "locked to 900 MHz, but ran at 300 MHz" in doubt
     assert not list(doubts.about_clocks(conditions(gpu=low), conditions(gpu=low)))
+
+
+def test_a_locked_clock_that_fell_between_turns_is_doubted_though_it_has_recovered(
+    tmp_path: Path,
+) -> None:
+    locked = {**GPU, "min_mhz": 900.0, "locked": True}
+    fell = [moment(gpu_mhz=900.0), moment(gpu_mhz=400.0), moment(gpu_mhz=900.0)]
+    found = one(tmp_path, telemetry=fell, before={"gpu": locked}, after={"gpu": locked})
+    assert "the GPU's clock is locked to 900 MHz, but ran at 400 MHz" in doubts.about(found)
+    assert "the GPU's clock between turns: 400 to 900 MHz" in found.remarks(None, locked=True)
