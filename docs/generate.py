@@ -33,6 +33,7 @@ SECTIONS = {
     "AgreementRule": "agreement_percent",
     "MeasuredRule": "in every rule about a latency or throughput",
     "LatencyRule": "latency_ratio, latency_p50_ms ... latency_baseline_ratio, energy_per_image_mj",
+    "MedianRule": "latency_p50_ms",
     "ThroughputRule": "throughput_per_s",
     "MemoryRule": "peak_memory_mib, memory_baseline_ratio",
     "LimitRule": "size_ratio, size_mib, size_baseline_ratio, parity_sd",

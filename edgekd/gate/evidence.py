@@ -9,6 +9,7 @@ from pathlib import Path
 
 from edgekd.core import estimate, records, run_folder
 from edgekd.core.errors import RecordError, UsageError, did_you_mean
+from edgekd.core.estimate import Estimate
 from edgekd.core.records import Accuracy, Artifact, Measurement, Timing
 from edgekd.core.run_folder import REFERENCE, Run
 from edgekd.gate.baselines import Baseline, Entry
@@ -114,6 +115,28 @@ class Evidence:
         energy = found.energy
         if energy is not None and energy.readings_file and energy.readings_sha256:
             records.check_file(samples.with_name(energy.readings_file), energy.readings_sha256)
+        return found
+
+    def estimate(self, name: str, rule: str, devices: tuple[str, ...] | None) -> Estimate:
+        """Return the estimate of an artifact's latency, if it is about the file that is there."""
+        path = run_folder.measurement(self.run.folder) / estimate.FILE
+        if not path.is_file():
+            raise RecordError(
+                f"rule {rule} accepts an estimate, but there is no '{path}', nor a measurement: "
+                f"`edgekd profile {self.file(name)} --device KIND --out {path.parent}` writes one"
+            )
+        found = records.read(Estimate, path)
+        if devices is not None and found.device not in devices:
+            raise RecordError(
+                f"rule {rule} is for {' or '.join(devices) or 'no device'}, but '{path}' is an "
+                f"estimate for '{found.device}'"
+            )
+        if found.sha256 != self.artifact(name, rule).sha256:
+            raise RecordError(
+                f"'{path}' is an estimate for '{found.subject}', which is another file than "
+                f"'{name}': estimate '{name}', or name the artifact that the rule is for in "
+                f"gate.{rule}.artifacts"
+            )
         return found
 
     def timing(self, name: str, rule: str, measurement: Measurement) -> Timing:

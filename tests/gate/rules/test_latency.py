@@ -5,6 +5,7 @@ import pytest
 
 from edgekd.core import checking, files, records, run_folder, specs
 from edgekd.core.errors import RecordError, UsageError
+from edgekd.core.estimate import Estimate, Range
 from edgekd.core.records import Consumption, Energy, Finding, Interval, Measurement
 from edgekd.gate import baselines
 from edgekd.gate import rules as gate
@@ -224,3 +225,78 @@ def test_artifact_that_the_baseline_does_not_have_is_refused(tmp_path: Path) -> 
 def test_rule_about_a_baseline_needs_one(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="--baselines DIR"):
         judged(with_timing(tmp_path), latency_baseline_ratio={"limit": 1})
+
+
+def with_estimate(folder: Path, **changes: Any) -> Path:
+    """Make a run, measured on host-cpu, beside whose latency lies an estimate for a board."""
+    run = builders.make_run(folder, artifacts={"onnx-int8": Step()})
+    record = Estimate(
+        provenance=run_folder.read(run).checkpoints["teacher"].provenance,
+        subject="model.onnx",
+        sha256=builders.sha256_of("onnx-int8"),
+        device="orin-nano-8gb",
+        power_mode=None,
+        gpu_mhz=1020,
+        batch=1,
+        precision="int8",
+        macs=330_000,
+        p50_ms=Range(low=0.5, high=1.5),
+        layers=(),
+    )
+    path = run_folder.measurement(run) / "estimate.json"
+    records.write(record.model_copy(update=changes), path)
+    return run
+
+
+ACCEPTED = {"devices": ["orin-nano-8gb"], "accept_estimates": True}
+
+
+@pytest.mark.parametrize(
+    ("limit", "state"), [(1.5, "passed"), (1.49, "inconclusive"), (0.49, "failed")]
+)
+def test_an_accepted_estimate_is_judged_by_its_whole_range_and_called_one(
+    tmp_path: Path, limit: float, state: str
+) -> None:
+    found = judged(with_estimate(tmp_path), latency_p50_ms={"limit": limit, **ACCEPTED})
+    assert found.state == state
+    assert "onnx-int8, an estimate for orin-nano-8gb, not measured" in found.message
+
+
+def test_an_estimate_that_the_rule_does_not_accept_is_refused(tmp_path: Path) -> None:
+    run = with_estimate(tmp_path)
+    with pytest.raises(RecordError, match="but latency was measured on 'host-cpu'"):
+        judged(run, latency_p50_ms={"limit": 9, "devices": ["orin-nano-8gb"]})
+
+
+def test_a_measurement_goes_before_an_estimate(tmp_path: Path) -> None:
+    found = judged(with_estimate(tmp_path), latency_p50_ms={"limit": 9, "accept_estimates": True})
+    assert "estimate" not in found.message
+
+
+def test_an_estimate_for_another_device_or_file_is_refused(tmp_path: Path) -> None:
+    other = with_estimate(tmp_path / "1", device="nano")
+    with pytest.raises(RecordError, match="is an estimate for 'nano'"):
+        judged(other, latency_p50_ms={"limit": 9, **ACCEPTED})
+    other = with_estimate(tmp_path / "2", sha256="0" * 64)
+    with pytest.raises(RecordError, match="another file than 'onnx-int8': estimate 'onnx-int8'"):
+        judged(other, latency_p50_ms={"limit": 9, **ACCEPTED})
+
+
+def test_an_estimate_that_is_not_there_is_told_with_its_command(tmp_path: Path) -> None:
+    run = builders.make_run(tmp_path, artifacts={"onnx-int8": Step()})
+    with pytest.raises(RecordError, match=r"accepts an estimate, .* `edgekd profile .*model\.onnx"):
+        judged(run, latency_p50_ms={"limit": 9, **ACCEPTED})
+
+
+def test_an_estimate_is_asked_neither_for_runs_nor_for_more_confidence(tmp_path: Path) -> None:
+    run = with_estimate(tmp_path)
+    found = judged(run, latency_p50_ms={"limit": 9, "runs": 300, **ACCEPTED})
+    assert found.state == "inconclusive"
+    with pytest.raises(UsageError, match=r"latency was estimated for at most 0\.95"):
+        judged(run, latency_p50_ms={"limit": 9, "confidence": 0.97, **ACCEPTED})
+
+
+@pytest.mark.parametrize("key", ["latency_p90_ms", "latency_p99_ms", "latency_ratio"])
+def test_only_the_median_can_be_estimated(tmp_path: Path, key: str) -> None:
+    with pytest.raises(UsageError, match="accept_estimates"):
+        judged(with_estimate(tmp_path), **{key: {"limit": 9, **ACCEPTED}})
