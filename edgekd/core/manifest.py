@@ -150,6 +150,28 @@ def walk(run: Run) -> Chain:
     return Chain(links, tuple(dict.fromkeys(outside)), tuple(breaks))
 
 
+def check_records(run: Run) -> None:
+    """Refuse a run of which a record was changed after it ended; before that it has no manifest.
+
+    Weights, predictions and samples are held against their records by whoever reads them.
+
+    Raises:
+        RecordError: names the first such record.
+    """
+    if not (run.folder / FILE).exists():
+        return
+    kept = records.read(Manifest, run.folder / FILE)
+    for path in (RECIPE, *(made.record for made in _made(run))):
+        link, found = kept.files.get(path), hash_of(run.folder / path)
+        if link is not None and link.sha256 != found:
+            raise RecordError(
+                f"'{run.folder / path}' was changed after the run ended: its SHA-256 is "
+                f"{found[:12]}..., but {FILE} says {link.sha256[:12]}.... `edgekd verify "
+                f"{run.folder}` names every change, `edgekd run RECIPE --out {run.folder} "
+                "--resume` makes it anew"
+            )
+
+
 def dependents(links: Mapping[str, Link], file: str) -> list[str]:
     """Return all files that were made from one, directly or not, in the manifest's order."""
     reached = {file}

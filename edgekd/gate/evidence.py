@@ -30,20 +30,24 @@ class Evidence:
         """Return what a rule is for: what it names, or every file of the student's."""
         folder = self.run.folder
         there = [name for name in self.run.artifacts if name != REFERENCE]
-        for name in asked or ():
+        if not there:
+            raise RecordError(
+                f"rule {rule} has nothing to judge: '{folder}' has no exported student"
+            )
+        if asked is None:
+            return there
+        if not asked:
+            raise RecordError(
+                f"rule {rule} has nothing to judge: gate.{rule}.artifacts is empty. Leave it out "
+                f"for all of {', '.join(there)}"
+            )
+        for name in asked:
             if name not in there:
                 raise RecordError(
                     f"rule {rule} is for '{name}', which '{folder}' does not have."
-                    + (
-                        did_you_mean(name, there)
-                        if there
-                        else " It has no exported student at all."
-                    )
+                    f"{did_you_mean(name, there)}"
                 )
-        found = there if asked is None else list(asked)
-        if not found:
-            raise RecordError(f"rule {rule} has nothing to judge: '{folder}' has no such artifact")
-        return found
+        return list(asked)
 
     def artifact(self, name: str, rule: str) -> Artifact:
         """Return an artifact whose file is still the one that was judged."""
@@ -65,9 +69,10 @@ class Evidence:
         """Return the accuracy of a model on the test images, if it is fit to judge by."""
         run, found = self.run, self.run.accuracies.get(name)
         if found is None:
+            others = f", or name the artifacts that the rule is for in gate.{rule}.artifacts"
             raise RecordError(
-                f"'{name}' was not evaluated, so rule {rule} cannot be judged: evaluate it, "
-                f"or name the artifacts that the rule is for in gate.{rule}.artifacts"
+                f"'{name}' was not evaluated, so rule {rule} cannot be judged: finish the run with "
+                f"--resume{'' if name == TEACHER else others}"
             )
         engines = {run_folder.engine(artifact): artifact for artifact in run.engines}
         if name in engines:

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from edgekd.core import records, specs
+from edgekd.core import manifest, records, specs
 from edgekd.core.errors import UsageError
 from edgekd.core.records import Artifact, Verdict
 from edgekd.core.run_folder import Run
@@ -20,8 +20,9 @@ def judge(gate: specs.Gate, run: Run, folder: Path | None = None) -> Verdict:
 
     Raises:
         UsageError: rules and ``folder`` do not fit together; see also ``rules.judge``.
-        RecordError: see ``rules.judge`` and ``baselines.read``.
+        RecordError: see ``rules.judge``, ``baselines.read`` and ``manifest.check_records``.
     """
+    manifest.check_records(run)
     comparing = gate.against_baseline()
     if comparing and folder is None:
         raise UsageError(
@@ -43,6 +44,7 @@ def keep(run: Run, folder: Path) -> Path:
         RecordError: it was not measured, or its files were changed since.
         InconclusiveError: the measurement was disturbed.
     """
+    manifest.check_records(run)
     measurement = Evidence(run).measurement("of a baseline")
     file = baselines.path(folder, measurement.device)
     records.write(baselines.of(run, measurement), file)

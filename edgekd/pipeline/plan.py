@@ -73,7 +73,9 @@ def steps(recipe: Recipe) -> list[str]:
     for name, stage in {**named(recipe.stages), **control_stages(recipe)}.items():
         lines.append(f"{name}: {describe(stage)}")
     lines += [f"export: {target}" for target in (REFERENCE, *recipe.export.targets)]
-    lines += ["evaluate: every step, on the test images", f"profile: {recipe.profile.device}"]
+    twice = ", twice" if recipe.profile.confirm else ""
+    lines.append("evaluate: every step, on the test images")
+    lines.append(f"profile: {recipe.profile.device}{twice}")
     return [*lines, "gate", "report"]
 
 

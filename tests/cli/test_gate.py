@@ -72,7 +72,7 @@ def empty(run: Path) -> None:
         (tamper_samples, "samples.npz' was changed"),
         (tamper_predictions, "onnx-int8.npz' was changed"),
         (tamper_count, "but its record says 1000 of 1000"),
-        (empty, "no exported student at all"),
+        (empty, "has no exported student"),
     ],
     ids=lambda value: getattr(value, "__name__", ""),
 )
@@ -167,7 +167,14 @@ def test_undecided_latency_names_what_to_measure_again(
     status, out, err = edgekd("gate", run, "--rules", rules(tmp_path, SPEED))
     assert status == 3
     assert "the board throttled" in out
-    assert err.endswith("measure again on a quiet machine: onnx-int8\n")
+    assert "measure again on a quiet machine: onnx-int8\n" in err
+    assert err.endswith(f"edgekd run RECIPE --out {run} --resume --confirm\n")
+
+
+def test_a_folder_that_is_no_run_is_called_so(edgekd: Command, tmp_path: Path) -> None:
+    status, _, err = edgekd("gate", tmp_path)
+    assert status == 2
+    assert "is not a run's folder" in err
 
 
 def test_json_has_every_rule_with_its_numbers(edgekd: Command, run: Path, tmp_path: Path) -> None:

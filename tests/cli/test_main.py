@@ -112,8 +112,8 @@ def test_plan_shows_the_steps_and_writes_nothing(tmp_path: Path) -> None:
 
 
 def test_the_plan_can_be_piped() -> None:
-    done = edgekd("run", "digits", "--plan", "--json")
-    assert json.loads(done.stdout)[-2:] == ["gate", "report"]
+    done = edgekd("run", "digits", "--plan", "--confirm", "--json")
+    assert json.loads(done.stdout)[-3:] == ["profile: host-cpu, twice", "gate", "report"]
 
 
 def test_an_internal_fault_keeps_its_traceback_and_ends_with_70() -> None:

@@ -137,7 +137,7 @@ def test_artifact_that_was_not_evaluated_is_named(tmp_path: Path) -> None:
 def test_teacher_that_was_not_evaluated_is_named(tmp_path: Path) -> None:
     run = with_int8(tmp_path)
     run_folder.accuracy(run, "teacher").unlink()
-    refused(run, "'teacher' was not evaluated")
+    refused(run, "'teacher' was not evaluated, .* finish the run with --resume$")
 
 
 def test_artifact_that_does_not_exist_is_named_with_the_one_that_was_meant(tmp_path: Path) -> None:
@@ -158,12 +158,12 @@ def test_rule_for_one_artifact_leaves_the_others_out(tmp_path: Path) -> None:
 
 
 def test_run_without_an_exported_student_is_refused(tmp_path: Path) -> None:
-    refused(builders.make_run(tmp_path, artifacts={}), "nothing to judge")
+    refused(builders.make_run(tmp_path, artifacts={}), "has no exported student")
 
 
 def test_rule_for_no_artifact_is_refused(tmp_path: Path) -> None:
     rule = {"margin": 2, "artifacts": []}
-    refused(with_int8(tmp_path), "nothing to judge", top1_drop_pp=rule)
+    refused(with_int8(tmp_path), "gate.top1_drop_pp.artifacts is empty", top1_drop_pp=rule)
 
 
 def test_different_images_are_refused(tmp_path: Path) -> None:
@@ -176,6 +176,19 @@ def test_part_of_the_images_is_refused(tmp_path: Path) -> None:
     run = with_int8(tmp_path)
     builders.write_accuracy(run, "onnx-int8", Step(), images=999, correct=950)
     refused(run, "evaluated on different images")
+
+
+def test_answers_in_another_order_are_not_paired(tmp_path: Path) -> None:
+    run = with_int8(tmp_path)
+    path = run_folder.accuracy(run, "onnx-int8")
+    with np.load(path.with_suffix(".npz")) as file:
+        arrays = dict(file)
+    builders.write_predictions(
+        path.with_suffix(".npz"), arrays["labels"][::-1], arrays["predictions"][::-1]
+    )
+    sha256 = files.sha256_of(path.with_suffix(".npz"))
+    builders.change(Accuracy, path, predictions_sha256=sha256)
+    refused(run, "with different labels, or in another order")
 
 
 def test_images_of_another_split_are_refused(tmp_path: Path) -> None:

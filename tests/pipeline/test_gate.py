@@ -5,7 +5,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from edgekd.core import checking, files, records, run_folder, specs
-from edgekd.core.errors import UsageError
+from edgekd.core.errors import RecordError, UsageError
 from edgekd.core.records import Artifact
 from edgekd.pipeline import gate
 from tests import builders
@@ -49,3 +49,18 @@ def test_rules_and_baselines_must_go_together(tmp_path: Path) -> None:
         gate.judge(spec(latency_baseline_ratio={"limit": 1}), run)
     with pytest.raises(UsageError, match="no rule compares with a baseline"):
         gate.judge(spec(size_ratio={"limit": 1}), run, tmp_path)
+
+
+@pytest.mark.parametrize("path", ["recipe.json", "profile/measurement.json"])
+def test_records_that_were_changed_after_the_run_ended_are_refused(
+    tmp_path: Path, path: str
+) -> None:
+    run = builders.seal(builders.conclude(builders.make_run(tmp_path / "run")))
+    asked = spec(size_ratio={"limit": 1})
+    assert gate.judge(asked, run_folder.read(run)).state == "passed"
+    files.write_text(run / path, (run / path).read_text() + " ")
+    with pytest.raises(RecordError, match=f"{path}' was changed after the run ended"):
+        gate.judge(asked, run_folder.read(run))
+    with pytest.raises(RecordError, match=f"{path}' was changed after the run ended"):
+        gate.keep(run_folder.read(run), tmp_path / "baselines")
+    assert not (tmp_path / "baselines").exists()

@@ -62,7 +62,8 @@ def command(
     told = formats.Formats(junit=junit, markdown=markdown, sarif=sarif, github=github)
     told.clear()
     try:
-        verdict = gate.judge(specs.gate_of(written), run_folder.read(run), baselines)
+        found = run_folder.read(run)
+        verdict = gate.judge(specs.gate_of(written), found, baselines)
     except EdgekdError as error:
         _annotate(told.refusal(str(error)))
         raise
@@ -78,7 +79,10 @@ def command(
     ]
     if again:
         names = ", ".join(dict.fromkeys(again))
-        console.note(f"before you change anything, measure again on a quiet machine: {names}")
+        console.note(
+            f"before you change anything, measure again on a quiet machine: {names}\n"
+            f"edgekd run RECIPE --out {run} --resume --confirm"
+        )
     raise typer.Exit(console.STATUS[verdict.state])
 
 

@@ -20,6 +20,9 @@ def command(
     ] = None,
     overrides: Overrides = None,
     resume: Resume = False,
+    confirm: Annotated[
+        bool, typer.Option("--confirm", help="Measure latency twice: profile.confirm = true.")
+    ] = False,
     plan: Annotated[bool, typer.Option(help="Show the steps and stop.")] = False,
     json: Json = False,
 ) -> None:
@@ -30,7 +33,8 @@ def command(
     from edgekd.core import extras, specs
     from edgekd.pipeline import plan as planning
 
-    resolved = specs.load(recipe, overrides or ())
+    asked = [*(overrides or ()), *(["profile.confirm=true"] if confirm else ())]
+    resolved = specs.load(recipe, asked)
     if plan:
         steps = planning.steps(resolved)
         if json:

@@ -138,16 +138,22 @@ def _pairs(
     for name in names:
         subject = evidence.accuracy(evidence.run.shipped(name), key)
         evidence.artifact(name, key)
-        _check_images(teacher, subject)
+        _check_images(teacher, subject, folder)
         yield name, answers, read(subject, folder)
 
 
-def _check_images(teacher: Accuracy, subject: Accuracy) -> None:
+def _check_images(teacher: Accuracy, subject: Accuracy, folder: Path) -> None:
     if (teacher.images_sha256, teacher.images) != (subject.images_sha256, subject.images):
         raise RecordError(
             f"'{subject.subject}' and '{teacher.subject}' were evaluated on different images "
             f"({subject.images} with SHA-256 {subject.images_sha256[:12]}..., and "
             f"{teacher.images} with {teacher.images_sha256[:12]}...): evaluate both on the same"
+        )
+    labels_n, theirs_n = (predictions.labelled(one, folder)[0] for one in (subject, teacher))
+    if not np.array_equal(labels_n, theirs_n):
+        raise RecordError(
+            f"'{subject.subject}' and '{teacher.subject}' were evaluated with different labels, or "
+            "in another order, so their answers cannot be paired: evaluate both again"
         )
 
 
