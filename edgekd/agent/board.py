@@ -6,7 +6,7 @@ import os
 import platform
 from typing import Any, Dict, List, Optional
 
-from . import engines, jetson
+from . import engines, jetson, sensors
 from .telemetry import allowed_cores
 
 # Instruction sets that decide how fast float and INT8 kernels are.
@@ -20,6 +20,7 @@ _FLAGS = (
     "amx_int8",
     "amx_bf16",
 )
+_INTERVAL_MS = 100  # of a source of power, which is closed at once
 _ARM_FLAGS = ("asimd", "asimdhp", "asimddp", "i8mm", "bf16", "sve")
 
 
@@ -38,7 +39,18 @@ def probe() -> Dict[str, Any]:
         "engines": {name: engines.version(name) for name in engines.names()},
         "trtexec": jetson.trtexec(),
         "jetson": jetson.facts(),
+        **power(),
     }
+
+
+def power() -> Dict[str, Optional[str]]:
+    """Return the source that would tell power, as "power", or why there is none, as "no_power"."""
+    try:
+        source = sensors.open_source(_INTERVAL_MS)
+    except sensors.SensorError as error:
+        return {"power": None, "no_power": str(error)}
+    source.close()
+    return {"power": source.name, "no_power": None}
 
 
 def machine() -> str:

@@ -66,6 +66,7 @@ def examine(place: inventory.Place, probe: lines.Probe) -> Iterator[Finding]:
     engine = place.device.engine
     yield _needed(engine, probe.engines.get(engine))
     yield _memory(probe)
+    yield sensor(probe.power, probe.no_power)
     if probe.jetson is not None:
         yield from _jetson(place.device.board, probe.jetson)
         yield (
@@ -73,6 +74,13 @@ def examine(place: inventory.Place, probe: lines.Probe) -> Iterator[Finding]:
             if probe.trtexec
             else Finding("trtexec", "missing", "name its path as 'trtexec', if it is there at all")
         )
+
+
+def sensor(power: str | None, why: str | None) -> Finding:
+    """Say where a machine's power is read, or why it cannot be."""
+    if power is None:
+        return Finding("power sensor", "missing", f"no energy is measured: {why or _UNKNOWN}")
+    return Finding("power sensor", "ok", power)
 
 
 def _kind(place: inventory.Place, jetson: lines.Jetson | None) -> Finding:

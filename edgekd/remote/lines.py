@@ -163,6 +163,8 @@ class Probe(_Line):
     free_mib: int | None = None
     trtexec: str | None = None  # its path
     jetson: Jetson | None = None  # None: it is none
+    power: str | None = None  # where its power is read; None: nowhere
+    no_power: str | None = None  # why
 
 
 class Built(_Line):

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.remote import sshd
+from tests.standins import power
 
 
 def doctor(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -42,3 +43,12 @@ def test_a_board_tells_over_ssh_what_it_has(tmp_path: Path) -> None:
     rows = {row["name"]: row for row in json.loads(done.stdout)}
     assert rows["kind"]["summary"] == "host-cpu"
     assert rows["onnxruntime"]["state"] == "ok"
+
+
+@pytest.mark.parametrize("where", [("--no-gpu",), ("--device", "host-cpu")])
+def test_the_source_of_power_is_told_here_and_through_the_agent(
+    where: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    power.install(monkeypatch, tmp_path)
+    rows = {row["name"]: row for row in json.loads(doctor(*where, "--json").stdout)}
+    assert rows["power sensor"]["summary"] == "tegrastats"

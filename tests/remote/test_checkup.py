@@ -12,7 +12,7 @@ PROBE: dict[str, Any] = {
     "schema_version": 1, "type": "probe", "machine": "board", "architecture": "aarch64",
     "flags": [], "cores": 6, "memory_mib": 7620, "free_mib": 5000, "os": "Linux 5.15",
     "python": "3.10.12", "numpy": "1.21.5", "engines": {"tensorrt": "10.3.0", "onnxruntime": None},
-    "trtexec": "/usr/src/tensorrt/bin/trtexec",
+    "trtexec": "/usr/src/tensorrt/bin/trtexec", "power": "tegrastats",
 }  # fmt: skip
 
 
@@ -83,6 +83,13 @@ def test_what_is_missing_is_told_with_its_mend(
     finding = found("orin-nano-8gb", "orin-nano-jp6", **changes)[name]
     assert finding.state == "missing"
     assert mend in finding.summary
+
+
+def test_the_source_of_power_is_told_or_why_there_is_none() -> None:
+    sensor = found("orin-nano-8gb", "orin-nano-jp6")["power sensor"]
+    assert (sensor.state, sensor.summary) == ("ok", "tegrastats")
+    none = found("orin-nano-8gb", power=None, no_power="rapl is for root")["power sensor"]
+    assert (none.state, none.summary) == ("missing", "no energy is measured: rapl is for root")
 
 
 def test_scarce_memory_is_told() -> None:

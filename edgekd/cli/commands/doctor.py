@@ -56,7 +56,7 @@ def _machine(gpu: bool) -> list[dict[str, str]]:
 
     rows = [{"name": "machine", "state": "ok", "summary": provenance.machine()}]
     rows += [_package(name, *why) for name, why in _PACKAGES.items()]
-    rows.append(_compiler())
+    rows += [_compiler(), _sensor()]
     if gpu and rows[3]["state"] == "ok":
         rows.append(_gpu())
     return rows
@@ -78,6 +78,14 @@ def _compiler() -> dict[str, str]:
         mend = "torch.compile is left out, so training is slower: install g++ or clang++"
         return {"name": "C++ compiler", "state": "missing", "summary": mend}
     return {"name": "C++ compiler", "state": "ok", "summary": found}
+
+
+def _sensor() -> dict[str, str]:
+    from edgekd.agent import board
+    from edgekd.remote import checkup  # pydantic: not for `edgekd --help`
+
+    found = board.power()
+    return asdict(checkup.sensor(found["power"], found["no_power"]))
 
 
 def _gpu() -> dict[str, str]:
