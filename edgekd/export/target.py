@@ -73,7 +73,8 @@ class Target(Spec):
         """
         parts = text.split(":")
         tree = self.model_dump()
-        if all(part.isascii() and part.isdigit() for part in parts) and len(parts) in {1, 3}:
+        counts = all(part.isascii() and part.isdigit() and int(part) for part in parts)
+        if counts and len(parts) in {1, 3}:
             numbers = tuple(int(part) for part in parts)
             fixed = {"batch": numbers[0]}
             tree |= fixed if len(parts) == 1 else {"batch": "dynamic", "profile": numbers}
@@ -81,6 +82,7 @@ class Target(Spec):
             tree["batch"] = "dynamic"
         else:
             raise UsageError(
-                f"'{text}' is no batch: write a number, 'dynamic', or fewest:usual:most as 1:8:32"
+                f"'{text}' is no batch: write a number from 1 on, 'dynamic', or fewest:usual:most, "
+                "as 1:8:32"
             )
         return checking.checked(Target, tree, f"target '{self.name}' at batch {text}")

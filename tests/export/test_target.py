@@ -71,6 +71,12 @@ def test_batch_that_is_none_is_refused(text: str) -> None:
         Target.read("tensorrt-int8").at_batch(text)
 
 
+@pytest.mark.parametrize("text", ["0", "0:1:2"])
+def test_a_batch_of_none_is_told_in_the_words_of_the_option(text: str) -> None:
+    with pytest.raises(UsageError, match=f"'{text}' is no batch: write a number from 1 on"):
+        Target.read("tensorrt-int8").at_batch(text)
+
+
 def test_the_accelerator_takes_no_dynamic_batch() -> None:
     target = Target.read("tensorrt-fp16-dla")
     assert target.at_batch("4").batch == 4

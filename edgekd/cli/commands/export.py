@@ -110,7 +110,7 @@ def command(
             f"{out / build.PLAN}: {engine.plan_bytes:,} bytes, {engine.engine}, {engine.gpu.name}"
         )
     elif artifact.target.startswith("tensorrt"):
-        print("engine not built: that needs TensorRT on the board itself")
+        print("engine not built: that needs a board with TensorRT, named with --device")
     if artifact.engine_parity is not None:
         print(f"engine against checkpoint: {_parity(artifact.engine_parity.to_checkpoint)}")
         print(f"engine against ONNX Runtime: {_parity(artifact.engine_parity.to_file)}")
