@@ -38,7 +38,9 @@ def replacing(path: Path) -> Iterator[Path]:
                 f"the disk that holds '{path}' is full: free some space, then go on with --resume"
             ) from error
         if error.errno in _REFUSED:
-            raise EnvironmentMissingError(f"'{path}' cannot be written: {error}") from error
+            raise EnvironmentMissingError(
+                f"'{path}' cannot be written: {error.strerror}"
+            ) from error
         raise
     finally:
         if temporary is not None:

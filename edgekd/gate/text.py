@@ -46,7 +46,7 @@ LOOKS = {
     "size_ratio": Look("size", "ratio", 2, _TEACHERS),
     "size_mib": Look("size", "MiB", 2, " MiB", " MiB"),
     "parity_sd": Look("largest error of a logit", "sd", 3, " standard deviations"),
-    "lint": Look("lint", "findings", 0, " findings"),
+    "lint": Look("lint findings", "findings", 0),
     "latency_baseline_ratio": Look("latency", "ratio", 2, _BASELINES),
     "memory_baseline_ratio": Look("peak memory", "ratio", 2, _BASELINES),
     "size_baseline_ratio": Look("size", "ratio", 2, _BASELINES),

@@ -67,7 +67,8 @@ def _unsealed(folder: Path, sha256: str | None) -> Verification:
         return found
     note = (
         f"the run has no {manifest.FILE}: it is not finished, or is older than manifests; only "
-        "what its ledger names was checked. Finish it with `edgekd run RECIPE --resume`"
+        "what its ledger names was checked. Finish it with `edgekd run RECIPE "
+        f"--out {folder} --resume`"
     )
     return Verification("unfinished", found.files, None, notes=(note,))
 

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from edgekd.core import manifest
+from edgekd.core.errors import RecordError
 from edgekd.core.records import Accuracy, Finding, Interval, Rung, State, Timing
 from edgekd.core.run_folder import REFERENCE, Run
 from edgekd.report import words
@@ -146,6 +148,10 @@ def speed_sentences(run: Run) -> list[str]:
 def doubts(run: Run) -> list[str]:
     """Return all that speaks against the numbers, as sentences without repetition."""
     found = list(run.ladder.doubts) if run.ladder else []
+    try:
+        manifest.check_records(run)
+    except RecordError as error:
+        found.append(str(error))
     if run.measurement:
         found += [f"latency: {warning}" for warning in run.measurement.warnings]
     for name, artifact in run.artifacts.items():

@@ -54,7 +54,7 @@ def test_a_run_without_a_manifest_ends_with_3(edgekd: Command, run: Path) -> Non
     status, out, err = edgekd("verify", run)
     assert status == 3
     assert out.startswith("unfinished: ")
-    assert "--resume" in err
+    assert f"--out {run} --resume" in err
 
 
 def test_verifying_needs_neither_torch_nor_onnx(run: Path) -> None:

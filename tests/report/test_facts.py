@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 
+from edgekd.core import files, run_folder
 from edgekd.core.records import Interval, Ladder
 from edgekd.core.run_folder import REFERENCE, Run
 from edgekd.report import facts
@@ -168,3 +169,12 @@ def test_doubts_are_gathered_from_every_record_once(run: Run) -> None:
         ),
     ]
     assert facts.doubts(run) == []
+
+
+def test_a_record_that_was_changed_after_the_run_ended_is_doubted(tmp_path: Path) -> None:
+    folder = builders.seal(builders.conclude(builders.make_run(tmp_path)))
+    assert facts.doubts(run_folder.read(folder)) == []
+    verdict = folder / "verdict.json"
+    files.write_text(verdict, verdict.read_text().replace("2.0 pp", "1.0 pp"))
+    (doubt,) = facts.doubts(run_folder.read(folder))
+    assert "verdict.json' was changed after the run ended" in doubt

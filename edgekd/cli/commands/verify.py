@@ -45,9 +45,8 @@ def _show(found: "Verification") -> None:
     print(f"{found.state}: {found.files} files checked")
     for fault in found.breaks:
         print(f"{fault.file}: expected {fault.expected}, found {fault.found}")
-    if found.breaks:
-        stands = ", ".join(found.affected) or "nothing"
-        print(f"made from {found.breaks[0].file}: {stands}")
+    if found.affected:
+        print(f"made from {found.breaks[0].file}: {', '.join(found.affected)}")
     if found.sha256 is not None:
         print(f"SHA-256 of manifest.json: {found.sha256}")
     for note in found.notes:

@@ -64,7 +64,10 @@ def lint(rule: rules.LintRule, evidence: Evidence) -> Iterator[Finding]:
         ):
             if limit is not None:
                 found = exactly(count)
-                yield finding(key, rule, name, found, limit, side(found, limit), f"{what}, {name}")
+                state = side(found, limit)
+                names = f", see `edgekd lint {evidence.file(name)}`" if state == "failed" else ""
+                detail = f"{what}, {name}{names}"
+                yield finding(key, rule, name, found, limit, state, detail)
 
 
 def _ratio(key: str, rule: rules.LimitRule, name: str, then: int, now: int) -> Finding:

@@ -86,7 +86,10 @@ def test_lint_is_judged_by_the_number_of_findings(
     run = with_int8(tmp_path)
     found = findings(run, linter=lint, lint=rule)
     assert [finding.state for finding in found] == states
-    assert seen == [run_folder.artifact(run, "onnx-int8") / "model.onnx"]
+    file = run_folder.artifact(run, "onnx-int8") / "model.onnx"
+    assert seen == [file]
+    told = [finding.state for finding in found if f"see `edgekd lint {file}`" in finding.message]
+    assert told == [state for state in states if state == "failed"]
 
 
 def test_a_file_that_was_changed_is_not_linted(tmp_path: Path) -> None:
