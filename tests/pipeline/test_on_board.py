@@ -7,13 +7,15 @@ from pathlib import Path
 import pytest
 
 from edgekd.core import files, manifest, run_folder, specs
-from edgekd.core.records import Finding, Rung
+from edgekd.core.errors import RecordError, UsageError
+from edgekd.core.records import BuiltEngine, Finding, Rung
 from edgekd.core.run_folder import Run
 from edgekd.export.formats import tensorrt
+from edgekd.pipeline import gate, preflight, verify
 from edgekd.pipeline import run as job
-from edgekd.pipeline import verify
 from edgekd.profile import local
 from edgekd.report import facts, html
+from tests import builders
 from tests.pipeline import board
 
 from .conftest import SMALL
@@ -121,6 +123,28 @@ def test_a_loss_in_the_engine_is_blamed_on_it_by_name_and_judged_by_the_gate(
     assert measured is not None
     assert measured.value == pytest.approx(drop.value)
     assert any("does not follow its file in ONNX Runtime" in said for said in facts.doubts(spoilt))
+
+
+def test_an_engine_of_another_file_or_that_was_changed_is_not_judged(
+    whole: Run, recipe: specs.Recipe, tmp_path: Path
+) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(whole.folder, folder)
+    (folder / manifest.FILE).unlink()  # it would tell of the change first
+    record = run_folder.artifact(folder, NAME) / "engine.json"
+    builders.change(BuiltEngine, record, parents=("0" * 64,))
+    with pytest.raises(RecordError, match=f"was built from another file than '{NAME}' is now"):
+        gate.judge(recipe.gate, run_folder.read(folder))
+    record.with_name("model.plan").write_bytes(b"changed")
+    with pytest.raises(RecordError, match=r"model\.plan' was changed after its record"):
+        gate.judge(recipe.gate, run_folder.read(folder))
+
+
+def test_no_stage_may_be_called_like_an_engine(recipe: specs.Recipe) -> None:
+    first, *others = recipe.stages
+    stages = (first.model_copy(update={"name": ENGINE}), *others)
+    with pytest.raises(UsageError, match=f"'{ENGINE}' names two steps"):
+        preflight.check(recipe.model_copy(update={"stages": stages}))
 
 
 def test_resuming_keeps_the_engine(whole: Run, recipe: specs.Recipe, tmp_path: Path) -> None:
