@@ -37,7 +37,8 @@ def run(request: Dict[str, Any]) -> None:
     Lines: "machine"; for each subject "opened" and "warmed"; "conditions" before the first round
     and after the last; "telemetry" before the first and after each; for each turn "block"
     ("subject", "block", "samples_ns", "wall_ns", "gpu_ns"); for each subject "memory"; "progress"
-    between them. With "energy" in the request, what ``energy.measure`` says after that.
+    between them. With "energy" in the request, what ``energy.measure`` says after that,
+    and "telemetry" once more.
 
     Raises:
         AgentError: a model that cannot be opened or run.
@@ -63,12 +64,13 @@ def run(request: Dict[str, Any]) -> None:
         if request.get("energy"):
             turns = [order(len(workers), turn) for turn in range(request["energy"]["blocks"])]
             energy.measure(workers, turns, request["energy"])
+            emit("telemetry", **snapshot(_pids(workers)))
         for index, ready in enumerate(workers):
             forward(ready.ask("memory"), subject=index)
 
 
 def _rounds(workers: List[Worker], request: Dict[str, Any], total: int) -> None:
-    pids = [os.getpid()] + [ready.pid for ready in workers]
+    pids = _pids(workers)
     done = len(workers)
     emit("telemetry", **snapshot(pids))
     for turn in range(request["blocks"]):
@@ -78,6 +80,10 @@ def _rounds(workers: List[Worker], request: Dict[str, Any], total: int) -> None:
             done += 1
             _progress(done, total, "%s, round %d" % (workers[index].name, turn + 1))
         emit("telemetry", **snapshot(pids))
+
+
+def _pids(workers: List[Worker]) -> List[int]:
+    return [os.getpid()] + [ready.pid for ready in workers]
 
 
 def _progress(done: int, total: int, note: str) -> None:

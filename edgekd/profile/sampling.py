@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from edgekd.core import records
 from edgekd.core.errors import DeviceError
 from edgekd.core.progress import Progress, Task
-from edgekd.profile import energy
+from edgekd.profile import doubts, energy
 from edgekd.remote import errand, inventory, lines, session
 from edgekd.remote.errand import Sent
 
@@ -30,6 +30,7 @@ class _Notes:
 
     stretches: list[lines.Stretch] = field(default_factory=list)
     power: lines.Power | None = None
+    telemetry: list[lines.Telemetry] = field(default_factory=list)  # before and after
 
     def take(self, line: lines.Line, task: Task) -> None:
         match line:
@@ -37,6 +38,9 @@ class _Notes:
                 self.stretches.append(line)
             case lines.Power():
                 self.power = line
+            case lines.Telemetry():
+                # Behind the last stretch, which is idle, a clock that has fallen tells nothing.
+                self.telemetry.append(line.model_copy(update={"cpu_mhz": None}))
             case lines.Progress():
                 task.advance(1, line.note)
             case _:
@@ -101,6 +105,11 @@ def with_energy(
     board = place.device.board
     rail = None if board is None else board.rail
     found, uses = energy.result(notes.power, notes.stretches, names, record.batch, rail, file)
+    if found.missing is None:
+        foreign_ratio = doubts.foreign_load(notes.telemetry)
+        others = doubts.about_machine(notes.telemetry, foreign_ratio)
+        told = (f"{doubt} while energy was measured" for doubt in others)
+        found = found.model_copy(update={"doubts": (*found.doubts, *told)})
     timings = tuple(
         timing.model_copy(update={"energy": use})
         for timing, use in zip(record.timings, uses, strict=True)

@@ -9,7 +9,7 @@ import pytest
 from edgekd.core import checking, files, records, specs
 from edgekd.core.errors import DeviceError, UsageError
 from edgekd.core.progress import Silent
-from edgekd.profile import local, sampling
+from edgekd.profile import doubts, local, sampling
 from edgekd.profile.local import Subject
 from edgekd.remote import inventory, session
 from tests import nets
@@ -98,6 +98,18 @@ def test_a_sensor_that_fails_spoils_the_energy_and_not_the_latency(
     assert reason in found.energy.missing
     assert found.timings[0].energy is None
     assert found.timings[0].p50_ms.value > 0
+
+
+def test_other_programs_are_a_doubt_about_the_energy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    power.install(monkeypatch, tmp_path)
+    monkeypatch.setattr(doubts, "FOREIGN_RATIO", -1.0)  # any, even none
+    found = measure(tmp_path, "net").energy
+    assert found is not None
+    told = [doubt for doubt in found.doubts if doubt.startswith("other programs took")]
+    assert len(told) == 1
+    assert told[0].endswith("while energy was measured")
 
 
 def test_energy_is_not_measured_unless_asked_for(
