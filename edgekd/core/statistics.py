@@ -69,20 +69,14 @@ def non_inferiority_p_value(lost: int, gained: int, images: int, margin: float) 
     return _NORMAL.cdf(_score(lost, gained, images, margin))
 
 
-def mcnemar_exact(lost: int, gained: int, *, mid_p: bool = False) -> float:
+def mcnemar_exact(lost: int, gained: int) -> float:
     """Return the two-sided p-value against "both models are right equally often".
-
-    ``mid_p`` counts the observed table half: closer to the nominal level, but no longer exact.
 
     Source: Fagerland, Lydersen and Laake, BMC Medical Research Methodology 13:91 (2013).
     """
     _check(lost + gained + 1, lost, gained)
     chances = _binomial(lost + gained, 0.5)
-    fewer = min(lost, gained)
-    p_value = 2 * float(chances[: fewer + 1].sum())
-    if mid_p:
-        p_value -= float(chances[fewer])
-    return min(1.0, p_value)
+    return min(1.0, 2 * float(chances[: min(lost, gained) + 1].sum()))
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
