@@ -29,9 +29,9 @@ def graph_is_valid(graph: Graph) -> Iterator[Hit]:
             if name and name not in known and graph.producer(name) is None:
                 yield at(node, f"reads '{name}', which nothing in the graph makes", None, name)
         needed = _inputs_needed(node, graph.opset)
-        if sum(bool(given(node, index)) for index in range(needed)) < needed:
-            shown = len([name for name in node.input if name])
-            yield at(node, f"{node.op_type} has {shown} inputs, where {needed} were expected")
+        present = sum(bool(given(node, index)) for index in range(needed))
+        if present < needed:
+            yield at(node, f"{node.op_type} has {present} of the {needed} inputs that it needs")
     for name in graph.outputs:
         if name and name not in known and graph.producer(name) is None:
             yield Hit("an output that nothing in the graph makes", tensor=name)
