@@ -186,6 +186,28 @@ def write_artifact(folder: Path, name: str, step: Step, *, origin: str, place: i
     records.write(record, where / "artifact.json")
 
 
+def write_engine(folder: Path, name: str, step: Step) -> None:
+    """Write the engine of ``artifacts/NAME``: record, a stand-in for the plan, and accuracy."""
+    where, engine = run_folder.artifact(folder, name), run_folder.engine(name)
+    files.write_bytes(where / "model.plan", engine.encode())
+    parity = records.read(records.Artifact, where / "artifact.json").parity
+    record = records.BuiltEngine(
+        provenance=_provenance(52),
+        parents=(sha256_of(name),),
+        file="model.plan",
+        bytes=step.bytes,
+        parity=records.EngineParity(
+            device="line-3",
+            engine="tensorrt 10.3.0",
+            plan_sha256=sha256_of(engine),
+            to_checkpoint=parity,
+            to_file=parity,
+        ),
+    )
+    records.write(record, where / "engine.json")
+    write_accuracy(folder, engine, step, images=1000, correct=950)
+
+
 def write_accuracy(folder: Path, name: str, step: Step, *, images: int, correct: int) -> None:
     """Write ``accuracy/NAME``: the teacher has the first images right, and the step loses the
     first of those and gains the last of the others."""

@@ -140,7 +140,7 @@ def _entry(name: str, run: Run, artifact: str, gain: Interval | None) -> Entry:
     student = next((one for one in facts.students(run) if one.name == artifact), None)
     timing = next((one.timing for one in facts.latencies(run) if one.timing.subject == artifact),
                   None)  # fmt: skip
-    accuracy = run.accuracies.get(artifact)
+    accuracy = run.accuracies.get(run.shipped(artifact))
     return Entry(
         run=name,
         artifact=artifact,
@@ -158,7 +158,7 @@ def _entry(name: str, run: Run, artifact: str, gain: Interval | None) -> Entry:
 
 def _gain_pp(first: Run, run: Run, artifact: str) -> Interval | None:
     """Return how far a file lies above the first run's; None: not on the same images."""
-    theirs, mine = first.accuracies.get(artifact), run.accuracies.get(artifact)
+    theirs, mine = (one.accuracies.get(one.shipped(artifact)) for one in (first, run))
     if theirs is None or mine is None or theirs.images_sha256 != mine.images_sha256:
         return None
     right_n, theirs_n = (

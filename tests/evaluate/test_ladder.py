@@ -44,6 +44,21 @@ def test_a_file_has_the_macs_of_its_checkpoint_and_its_own_bytes(tmp_path: Path)
     assert rungs["deep"].bytes == len("deep")  # the stand-in for its weights
 
 
+def test_an_engine_stands_behind_its_file_and_is_blamed_for_what_it_alone_loses(
+    tmp_path: Path,
+) -> None:
+    files = {"tensorrt-int8": FINE["onnx-fp32"], **FINE}
+    run = builders.make_run(tmp_path, checkpoints=RECOVERED, artifacts=files)
+    builders.write_engine(run, "tensorrt-int8", Step(lost=40, gained=6, bytes=120_000))
+    found = ladder.ladder(ladder.footholds(run_folder.read(run)))
+    *_, file, engine, last = found.rungs
+    assert [file.name, engine.name, last.name] == [
+        "tensorrt-int8", "tensorrt-int8-engine", "onnx-fp32",
+    ]  # fmt: skip
+    assert found.blamed == "tensorrt-int8-engine"
+    assert (engine.macs, engine.bytes) == (file.macs, 120_000)
+
+
 def test_nothing_is_blamed_where_training_wins_back_what_pruning_lost(tmp_path: Path) -> None:
     assert climb(tmp_path, checkpoints=RECOVERED, artifacts=FINE).blamed is None
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from edgekd.core import records
+from edgekd.core import records, run_folder
 from edgekd.core.errors import RecordError, UsageError
 from edgekd.core.run_folder import Run
 from edgekd.report import compare, compare_page, compare_text
@@ -79,6 +79,17 @@ def test_numbers_are_those_of_the_records(found: Comparison, runs: list[Run]) ->
     assert (one.p50_ms, one.latency_ratio) == (timing.p50_ms, timing.ratio_to_first)
     assert (one.bytes, one.macs) == (90_000, 330_000)
     assert one.state == "failed"
+
+
+def test_an_engines_accuracy_counts_for_its_file(tmp_path: Path) -> None:
+    folders = [builders.make_run(tmp_path / name) for name in "12"]
+    builders.write_engine(folders[1], "onnx-int8", builders.Step(lost=40))
+    first, second = map(run_folder.read, folders)
+    found = entry(compare.compare([first, second]), "2", "onnx-int8")
+    assert found.top1_percent is not None
+    assert found.top1_percent.value == pytest.approx(91.0)  # 950 - 40 of 1000
+    assert found.gain_pp is not None
+    assert found.gain_pp.value == pytest.approx(-3.5)  # the first has 945
 
 
 def test_only_keys_with_other_values_are_differences(found: Comparison) -> None:
