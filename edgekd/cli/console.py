@@ -82,8 +82,6 @@ def measurement(found: Measurement) -> None:
     print(f"{found.engine}, batch {found.batch}, {found.threads} threads, {found.machine}")
     print(", ".join(_state(found)))
     _energies(found)
-    for doubt in found.energy.doubts if found.energy else ():
-        note(f"warning: {doubt}")
     for remark in found.notes:
         note(f"note: {remark}")
 

@@ -87,3 +87,11 @@ class Measurement(Record):
     confirmed: bool | None = None  # by a second measurement; None: there was none
     warnings: tuple[str, ...] = ()  # what makes the numbers doubtful: inconclusive
     notes: tuple[str, ...] = ()  # what to know of them: clocks not locked, too few for p99.9 ...
+
+    @property
+    def doubts(self) -> tuple[str, ...]:
+        """Why it should be measured again; none: it can be believed."""
+        if self.energy is None:
+            return self.warnings
+        missing = () if self.energy.missing is None else (f"no energy: {self.energy.missing}",)
+        return (*self.warnings, *missing, *(f"energy: {doubt}" for doubt in self.energy.doubts))

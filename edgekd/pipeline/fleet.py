@@ -185,9 +185,7 @@ def _measured(job: Job, cell: Cell, model: Path, folder: Path, out: Path) -> Row
     found = profile.profile(
         model, job.against, spec, folder, progress=Silent(), fleet=job.inventory, source=job.source
     ).measurement
-    doubts = list(found.warnings)
-    if found.energy is not None and found.energy.missing is not None:
-        doubts.append(f"no energy: {found.energy.missing}")
+    doubts = found.doubts
     p50 = found.timings[-1].p50_ms
     row = _row(cell, "inconclusive" if doubts else "measured").model_copy(
         update={

@@ -78,7 +78,7 @@ def test_another_folder_is_no_run(tmp_path: Path) -> None:
 def test_a_damaged_record_is_named_wherever_it_lies(folder: Path, file: str) -> None:
     tree = json.loads((folder / file).read_text())
     (folder / file).write_text(json.dumps(tree | {"schema_version": 9}))
-    with pytest.raises(RecordError, match=rf"{file}' is not a"):
+    with pytest.raises(RecordError, match=rf"{file}' is no"):
         run_folder.read(folder)
 
 

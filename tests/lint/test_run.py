@@ -60,7 +60,7 @@ def test_the_table_is_named_where_it_is_another_versions() -> None:
 
 def test_rules_have_identities_of_their_own_and_say_what_they_are() -> None:
     rules = run.every_rule()
-    assert len({rule.id for rule in rules}) == len(rules) == 39
+    assert len({rule.id for rule in rules}) == len(rules) == 40
     assert all(rule.title and rule.why and rule.source and rule.fix for rule in rules)
 
 

@@ -158,13 +158,8 @@ def command(
     else:
         console.measurement(record)
         _show(found)
-    missing = record.energy.missing if record.energy is not None else None
-    unknown = [f"no energy: {missing}"] if missing is not None else []
-    if record.warnings:
-        reasons = ["inconclusive: measure again", *record.warnings, *unknown]
-        raise InconclusiveError("\n  ".join(reasons))
-    if unknown:
-        raise InconclusiveError(unknown[0])
+    if record.doubts:
+        raise InconclusiveError("\n  ".join(["inconclusive: measure again", *record.doubts]))
 
 
 def _table(job: "Job", out: Path, *, resume: bool, layers: bool, json: bool) -> None:

@@ -9,6 +9,7 @@ from edgekd.core.run_folder import REFERENCE
 from edgekd.gate.decide import exactly, finding, side, side_above
 from edgekd.gate.evidence import Evidence
 
+ENERGY = "energy_per_image_mj"
 _ROUNDING = 1e-9  # of a confidence, by halving and doubling
 _ESTIMATES = 0.9  # 33 of 37 published medians lay within their range: docs/estimate.md
 _P99_RUNS = statistics.fewest_samples(0.99)
@@ -107,7 +108,7 @@ def throughput(rule: rules.ThroughputRule, evidence: Evidence) -> Iterator[Findi
 
 def energy(rule: rules.LatencyRule, evidence: Evidence) -> Iterator[Finding]:
     """Judge the energy of one image, above what the device takes when idle."""
-    key = "energy_per_image_mj"
+    key = ENERGY
     measurement = evidence.measurement(key, rule.devices)
     asked = measurement.energy
     for name, timing in _timings(key, rule, evidence):
@@ -196,8 +197,9 @@ def _doubted(
 ) -> tuple[State, str]:
     """What makes a measurement doubtful makes its answer so, a pass as well as a failure."""
     _check_confidence(key, rule, found, "measured")
-    if measurement.warnings:
-        return "inconclusive", "; ".join(measurement.warnings)
+    doubts = measurement.doubts if key == ENERGY else measurement.warnings
+    if doubts:
+        return "inconclusive", "; ".join(doubts)
     if timing.runs < rule.runs:
         return "inconclusive", f"{timing.runs} timed inferences, but the rule asks for {rule.runs}"
     doubt = "take more blocks or a quieter machine" if state == "inconclusive" else ""

@@ -174,6 +174,18 @@ def test_energy_that_was_not_measured_is_refused(
         judged(run, energy_per_image_mj={"limit": 1})
 
 
+def test_doubts_about_energy_spoil_its_rule_and_no_other(tmp_path: Path) -> None:
+    run = with_energy(tmp_path)
+    path = run_folder.measurement(run) / "measurement.json"
+    how = run_folder.read(run).measurement.energy
+    changed = how.model_copy(update={"doubts": ("idle power changed by 30 %",)})
+    builders.change(Measurement, path, energy=changed)
+    found = judged(run, energy_per_image_mj={"limit": 6.0})
+    assert found.state == "inconclusive"
+    assert "idle power changed" in found.message
+    assert judged(run, latency_ratio={"limit": 5.0}).state == "passed"
+
+
 def test_changed_readings_are_refused(tmp_path: Path) -> None:
     run = with_energy(tmp_path)
     (run_folder.measurement(run) / "power.npz").write_bytes(b"lower ones")
