@@ -43,6 +43,7 @@ class Checkup(Record):
     tensors: tuple[Seen, ...]  # in the order of the graph
     trained_ranges: int  # tensors whose range comes from training; no calibrator is asked
     recommended: str  # of those about as near as the nearest, the one whose scales move least
-    enough: bool  # no scale of that calibrator moves by more than ``limit_percent``
-    limit_percent: float
+    enough: bool  # the images lack nothing
+    limit_percent: float  # by which no scale of that calibrator may move between the halves
+    lacks: tuple[str, ...] = ()  # steady scales, images of each class, or balance; as findings
     findings: tuple[str, ...]

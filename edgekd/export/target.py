@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from edgekd.core import catalogue, checking
 from edgekd.core.checking import Spec
@@ -38,6 +38,15 @@ class Target(Spec):
     file: Annotated[str, Field(pattern=r"^[\w.-]+\.onnx$")] = "model.onnx"
     runs_on: tuple[Engine, ...] = ("onnxruntime",)  # the first is the one that it is made for
     quantise: Quantise = Quantise()
+
+    @field_validator("batch", mode="before")
+    @classmethod
+    def _batch_is_one(cls, batch: object) -> object:
+        whole = isinstance(batch, int) and not isinstance(batch, bool) and batch >= 1
+        if batch != "dynamic" and not whole:
+            bounds = "'dynamic' with profile = [fewest, usual, most]"
+            raise ValueError(f"{batch!r} is no batch: write a number from 1 on, or {bounds}")
+        return batch
 
     @model_validator(mode="after")
     def _form_fits_precision(self) -> "Target":

@@ -13,8 +13,8 @@ SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
 LEVELS: dict[Severity, str] = {"error": "error", "warning": "warning", "info": "note"}
 
 
-def sarif(judged: Sequence[tuple[Result, Path]]) -> dict[str, Any]:
-    """Return the log of one run over files, as a tree for JSON."""
+def sarif(judged: Sequence[tuple[Result, Path]], unread: Sequence[str] = ()) -> dict[str, Any]:
+    """Return the log of one run over files, as a tree for JSON; ``unread``: why others failed."""
     rules = every_rule()
     index = {rule.id: position for position, rule in enumerate(rules)}
     driver = {
@@ -33,9 +33,10 @@ def sarif(judged: Sequence[tuple[Result, Path]]) -> dict[str, Any]:
     }
     told = dict.fromkeys(note for result, _ in judged for note in result.notes)
     notes = [{"level": "note", "message": {"text": note}} for note in told]
+    notes += [{"level": "error", "message": {"text": why}} for why in unread]
     run = {
         "tool": {"driver": driver},
-        "invocations": [{"executionSuccessful": True, "toolExecutionNotifications": notes}],
+        "invocations": [{"executionSuccessful": not unread, "toolExecutionNotifications": notes}],
         "results": [
             _result(finding, index[finding.rule], path)
             for result, path in judged

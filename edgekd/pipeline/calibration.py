@@ -30,6 +30,7 @@ LIMIT_PERCENT = 10.0  # by which a scale may move: below, rounding errors grow b
 _CLIPPED = 0.01  # share of a tensor's values from which a range is called narrow
 _ALIKE = 1.1  # ratio of distances
 _SCARCE = 5  # images of a class
+_UNEVEN = 10  # times as many images of one class as of another
 _FEWEST = 2  # images, to be halved
 _TOLERANCE = 1e-3  # parity of the float file
 
@@ -73,13 +74,15 @@ def examine(
         choices, settled = _choices(model, free, shown, watch, Path(name))
     tensors = watch.tensors()
     best = _recommended(choices)
+    by_class = _by_class(chosen)
+    lacks = _lacks(by_class, best)
     checkup = Checkup(
         provenance=provenance.stamp("torch", "onnx", "onnxruntime", seed=seed),
         parents=(model.record.weights_sha256,),
         source=source,
         target=target.name,
         images=len(chosen),
-        images_by_class=_by_class(chosen),
+        images_by_class=by_class,
         test_images=overlap(chosen, splits.test),
         validation_images=overlap(chosen, splits.validation),
         evaluated_images=len(shown),
@@ -87,8 +90,9 @@ def examine(
         tensors=tensors,
         trained_ranges=settled,
         recommended=best.calibrator,
-        enough=best.largest_move_percent <= LIMIT_PERCENT,
+        enough=not lacks,
         limit_percent=LIMIT_PERCENT,
+        lacks=lacks,
         findings=(),
     )
     return checkup.model_copy(update={"findings": tuple(_findings(checkup))})
@@ -232,6 +236,27 @@ def _threshold(bounds: tuple[float, float]) -> float:
     return max(-bounds[0], bounds[1])
 
 
+def _lacks(by_class: dict[str, int], best: Choice) -> tuple[str, ...]:
+    """Say why the images are not enough for the best calibrator; nothing: they are."""
+    said = []
+    missing = [name for name, count in by_class.items() if not count]
+    if missing:
+        said.append(f"classes without an image: {', '.join(missing)}")
+    fewest = min((name for name in by_class if by_class[name]), key=by_class.__getitem__)
+    most = max(by_class, key=by_class.__getitem__)
+    if by_class[most] > _UNEVEN * by_class[fewest]:
+        said.append(
+            f"classes are unbalanced: {by_class[most]} images of '{most}', {by_class[fewest]} of "
+            f"'{fewest}', more than {_UNEVEN} times as many"
+        )
+    if best.largest_move_percent > LIMIT_PERCENT:
+        said.append(
+            f"{sum(by_class.values())} images are too few for '{best.calibrator}': a scale of one "
+            f"half of them differs from the other's by {best.largest_move_percent:.0f} %; take more"
+        )
+    return tuple(said)
+
+
 def _findings(found: Checkup) -> list[str]:
     """Say what should be mended, in sentences."""
     said = []
@@ -245,17 +270,10 @@ def _findings(found: Checkup) -> list[str]:
         said.append(
             f"{found.validation_images} of the calibration images are validation images, too"
         )
-    missing = [name for name, count in found.images_by_class.items() if not count]
     scarce = [name for name, count in found.images_by_class.items() if 0 < count < _SCARCE]
-    if missing:
-        said.append(f"classes without an image: {', '.join(missing)}")
+    said += found.lacks
     if scarce:
         said.append(f"classes with fewer than {_SCARCE} images: {', '.join(scarce)}")
-    if not found.enough:
-        said.append(
-            f"{found.images} images are too few for '{best.calibrator}': a scale of one half of "
-            f"them differs from the other's by {best.largest_move_percent:.0f} %; take more"
-        )
     for seen in found.tensors:
         ratio = seen.clipped_ratio[best.calibrator]
         if ratio > _CLIPPED:

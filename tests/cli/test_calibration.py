@@ -38,8 +38,8 @@ def net(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_calibrators_are_compared_on_the_same_images(edgekd: Command, net: Path) -> None:
     status, out, err = edgekd(
-        "calibration", net, "--data", "digits", "--target", "onnx-int8", "--images", 200,
-        "--validation-images", 80, "--json",
+        "calibration", net, "--data", "digits", "--target", "onnx-int8",
+        "--calibration-images", 200, "--validation-images", 80, "--json",
     )  # fmt: skip
     assert status == 0, err
     found = Checkup.model_validate(json.loads(out))
@@ -58,7 +58,7 @@ def test_calibrators_are_compared_on_the_same_images(edgekd: Command, net: Path)
 
 
 def test_the_table_ends_with_a_recommendation(edgekd: Command, net: Path) -> None:
-    status, out, _ = edgekd("calibration", net, "--data", "digits", "--images", 200)
+    status, out, _ = edgekd("calibration", net, "--data", "digits", "--calibration-images", 200)
     assert status == 0
     lines = out.splitlines()
     assert lines[0].startswith("200 training images of digits, ")
@@ -68,12 +68,13 @@ def test_the_table_ends_with_a_recommendation(edgekd: Command, net: Path) -> Non
 
 
 def test_two_images_are_too_few_and_strict_says_so(edgekd: Command, net: Path) -> None:
-    arguments = ("calibration", net, "--data", "digits", "--images", 2)
+    arguments = ("calibration", net, "--data", "digits", "--calibration-images", 2)
     status, out, _ = edgekd(*arguments)
     assert status == 0
     assert "finding: 2 images are too few" in out
     assert "finding: classes without an image: " in out
     assert "are enough" not in out
+    assert "2 images are not enough: classes without an image: " in out
     assert out.splitlines()[-1].endswith(" --calibration-images 4")
     status, _, _ = edgekd(*arguments, "--strict")
     assert status == 1

@@ -121,3 +121,25 @@ def test_several_models_are_not_mended_into_one_file(lint: Command, tmp_path: Pa
     assert status == 2
     assert "--fix writes one file, but 2 models are named" in err
     assert not (tmp_path / "out.onnx").exists()
+
+
+def test_an_unreadable_file_does_not_hide_what_the_others_have(
+    lint: Command, tmp_path: Path
+) -> None:
+    gone = tmp_path / "gone.onnx"
+    model = save(tmp_path, sound().put("c1.x.zero", 3, np.int8))
+    status, out, err = lint(gone, model)
+    assert status == 2
+    assert "error    Q001" in out
+    assert err.splitlines()[-1] == f"error: '{gone}' cannot be read: No such file or directory"
+    status, out, _ = lint(gone, model, "--format", "json")
+    assert status == 2
+    assert ["error" in tree for tree in json.loads(out)] == [False, True]
+    status, out, _ = lint(gone, model, "--format", "sarif")
+    assert status == 2
+    assert not json.loads(out)["runs"][0]["invocations"][0]["executionSuccessful"]
+
+
+def test_one_error_is_one_error(lint: Command, tmp_path: Path) -> None:
+    _, out, _ = lint(save(tmp_path, Net(opset=21).node("Relu", "x", "y")), "--trt", "8.6")
+    assert ": 1 error, 0 warnings, " in out.splitlines()[-1]

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
@@ -53,4 +54,16 @@ def test_the_recommended_calibrator_is_the_steadiest_of_the_near_ones(trained: C
     near = [one for one in trained.choices if one.relative_l2 <= 1.1 * nearest]
     steadiest = min(near, key=lambda one: one.largest_move_percent)
     assert trained.recommended == steadiest.calibrator
-    assert trained.enough == (steadiest.largest_move_percent <= trained.limit_percent)
+
+
+def test_unbalanced_classes_are_not_enough(leaky: Splits) -> None:
+    few = leaky.train.labels_n != 3
+    few[np.flatnonzero(~few)[:2]] = True  # two images of a 3
+    unbalanced = replace(leaky, train=leaky.train.take(np.flatnonzero(few)))
+    model = checkpoint.open_model(
+        "tests.pipeline.nets:tiny", classes=10, input_shape=(1, 8, 8), mean=(0.3,), std=(0.4,)
+    )
+    found = calibration.examine(model, TARGET, unbalanced, "digits", images=9999, evaluated=8)
+    assert not found.enough
+    assert found.lacks[0].endswith("images of '1', 2 of '3', more than 10 times as many")
+    assert set(found.lacks) <= set(found.findings)

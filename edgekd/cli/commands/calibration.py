@@ -31,7 +31,9 @@ def command(
     target: Annotated[
         str, typer.Option(help="Built-in INT8 target, or a path to a .toml file.")
     ] = "tensorrt-int8",
-    images: Annotated[int, typer.Option(min=2, help="Training images to calibrate on.")] = 512,
+    calibration_images: Annotated[
+        int, typer.Option(min=2, help="Training images to calibrate on.")
+    ] = 512,
     evaluated: Annotated[
         int, typer.Option("--validation-images", min=1, help="To compare calibrators on.")
     ] = 512,
@@ -65,7 +67,7 @@ def command(
         Target.read(target),
         splits,
         data,
-        images=images,
+        images=calibration_images,
         evaluated=evaluated,
         seed=seed,
         progress=console.progress(),
@@ -73,12 +75,12 @@ def command(
     if json:
         console.result(found.model_dump(mode="json"))
     else:
-        _show(found)
+        _show(found, calibration_images)
     if strict and found.findings:
         raise typer.Exit(1)
 
 
-def _show(found: "Checkup") -> None:
+def _show(found: "Checkup", asked: int) -> None:
     counts = found.images_by_class.values()
     print(
         f"{found.images} training images of {found.source}, {min(counts)} to {max(counts)} of each "
@@ -101,7 +103,10 @@ def _show(found: "Checkup") -> None:
             f"{found.images} images are enough: no scale of one half of them differs from the "
             f"other's by more than {best.largest_move_percent:.1f} %"
         )
-    count = found.images if found.enough else 2 * found.images
+    else:
+        print(f"{found.images} images are not enough: {'; '.join(found.lacks)}")
+    more = not found.enough and found.images == asked  # fewer than asked: there are no more
+    count = 2 * found.images if more else found.images
     print(f"recommended: --calibrator {best.calibrator} --calibration-images {count}")
 
 

@@ -11,6 +11,9 @@ from edgekd.cli import console
 from edgekd.core.errors import UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from edgekd.lint.model import Graph, Version
     from edgekd.lint.run import Result
 
 NAME = "lint"
@@ -59,7 +62,8 @@ def command(
 ) -> None:
     """Say what TensorRT would refuse in a file, or run slowly.
 
-    0 no error, 1 errors, 2 a file cannot be read. Needs no GPU. The rules are in docs/lint.md.
+    0 no error, 1 errors, 2 a file cannot be read (the others are judged). Needs no GPU.
+    The rules are in docs/lint.md.
 
     Example: edgekd lint int8/model.onnx --trt 10.3
     """
@@ -74,23 +78,44 @@ def command(
     versions = [run.parse(text) for text in trt] if trt else run.USUAL
     opened = partial(load, labelled_int8=int8, dla=dla)
     if fix is None:
-        judged = [(run.lint(opened(model), versions), model) for model in models]
+        judged, unread = _judged(models, opened, versions)
     else:
         mended, done = fixes.fix(opened(models[0]))
         fixes.write(mended, models[0].parent, fix)
         for line in done:
             console.note(f"fixed {line}")
         graph = Graph(mended, fix.parent, labelled_int8=int8, dla=dla)
-        judged = [(run.lint(graph, versions), fix)]
+        judged, unread = [(run.lint(graph, versions), fix)], []
     if form is Format.text:
         for result, path in judged:
             _print(result, path)
     elif form is Format.sarif:
-        console.result(sarif.sarif(judged))
+        console.result(sarif.sarif(judged, [str(error) for error, _ in unread]))
     else:
         trees = [_tree(result, path) for result, path in judged]
+        trees += [{"model": str(path), "error": str(error)} for error, path in unread]
         console.result(trees if len(trees) > 1 else trees[0])
+    if unread:
+        raise UsageError("\n".join(str(error) for error, _ in unread))
     raise typer.Exit(1 if any(result.count("error") for result, _ in judged) else 0)
+
+
+def _judged(
+    models: list[Path], opened: "Callable[[Path], Graph]", versions: "Sequence[Version]"
+) -> "tuple[list[tuple[Result, Path]], list[tuple[UsageError, Path]]]":
+    """Judge every file that can be read, and return why the others cannot."""
+    from edgekd.lint import run
+
+    judged: list[tuple[Result, Path]] = []
+    unread: list[tuple[UsageError, Path]] = []
+    for model in models:
+        try:
+            judged.append((run.lint(opened(model), versions), model))
+        except UsageError as error:
+            unread.append((error, model))
+    if not judged:  # nothing to print
+        raise UsageError("\n".join(str(error) for error, _ in unread))
+    return judged, unread
 
 
 def _tree(result: "Result", path: Path) -> dict[str, Any]:
@@ -121,6 +146,7 @@ def _is_int8(name: str) -> bool:
 
 
 def _print(result: "Result", path: Path) -> None:
+    from edgekd.lint.rule import SEVERITIES
     from edgekd.lint.run import every_rule
 
     fixes = {rule.id: rule.fix for rule in every_rule()}
@@ -135,6 +161,7 @@ def _print(result: "Result", path: Path) -> None:
         told.add(finding.rule)
     for note in result.notes:
         console.note(f"note: {note}")
-    errors, warnings = result.count("error"), result.count("warning")
-    counts = f"{errors} errors, {warnings} warnings, {result.count('info')} remarks"
-    print(f"{path}: {counts} for TensorRT {', '.join(result.versions)}")
+    errors, warnings, remarks = map(result.count, SEVERITIES)
+    counts = ((errors, "error"), (warnings, "warning"), (remarks, "remark"))
+    words = ", ".join(f"{count} {word}{'s' * (count != 1)}" for count, word in counts)
+    print(f"{path}: {words} for TensorRT {', '.join(result.versions)}")
