@@ -91,6 +91,8 @@ class Gate(Spec):
     worst_class_drop_pp: AccuracyRule | None = None  # top-1 of the class that loses most
     agreement_percent: AgreementRule | None = None  # with the teacher's top-1
     latency_ratio: LatencyRule | None = None  # median over the teacher's, as onnx-fp32, in turns
+    latency_p90_ratio: LatencyRule | None = None  # p90 over the teacher's, likewise
+    latency_p99_ratio: LatencyRule | None = None  # p99 over the teacher's, likewise
     latency_p50_ms: MedianRule | None = None  # median
     latency_p90_ms: LatencyRule | None = None
     latency_p99_ms: LatencyRule | None = None  # from 299 timed inferences on

@@ -37,6 +37,8 @@ LOOKS = {
     "worst_class_drop_pp": _drop("worst class's drop"),
     "agreement_percent": Look("agreement with the teacher", "%", 1, " %", " %", "at least", True),
     "latency_ratio": Look("latency", "ratio", 2, _TEACHERS),
+    "latency_p90_ratio": Look("latency p90", "ratio", 2, _TEACHERS),
+    "latency_p99_ratio": Look("latency p99", "ratio", 2, _TEACHERS),
     "latency_p50_ms": _ms("latency p50"),
     "latency_p90_ms": _ms("latency p90"),
     "latency_p99_ms": _ms("latency p99"),

@@ -459,19 +459,20 @@ def test_blocks_that_do_not_pair_are_refused() -> None:
         statistics.ratio_of_medians(noisy_blocks(8, 0), noisy_blocks(7, 1))
 
 
-def test_weighted_medians_are_those_of_the_copied_blocks() -> None:
+def test_weighted_quantiles_are_those_of_the_copied_blocks() -> None:
     for runs in (4, 5):  # an even and an odd number of samples
         blocks = np.random.default_rng(0).normal(size=(7, runs))
         draws = np.random.default_rng(1).multinomial(7, np.full(7, 1 / 7), size=50)
-        copied = [np.median(np.repeat(blocks, draw, axis=0)) for draw in draws]
-        assert statistics._medians(blocks, draws) == pytest.approx(copied)
+        for quantile in (0.5, 0.9, 0.99):
+            copied = [np.quantile(np.repeat(blocks, draw, axis=0), quantile) for draw in draws]
+            assert statistics._quantiles(blocks, draws, quantile) == pytest.approx(copied)
 
 
 def test_percentiles_of_six_blocks_are_widened_to_students_t() -> None:
     # t(0.025, 5) = -2.5706 times sqrt(6 / 5) is -2.8160: its normal tail is 0.00243, not 0.025.
     reference, subject = noisy_blocks(6, 0), noisy_blocks(6, 1)
     draws = np.random.default_rng(5).multinomial(6, np.full(6, 1 / 6), size=4000)
-    medians = [statistics._medians(blocks, draws) for blocks in (subject, reference)]
+    medians = [statistics._quantiles(blocks, draws, 0.5) for blocks in (subject, reference)]
     expected = np.quantile(medians[0] / medians[1], [0.00243, 0.99757])
     found = statistics.ratio_of_medians(reference, subject, seed=5)
     assert found is not None
@@ -492,6 +493,17 @@ def test_ratio_covers_the_truth_as_often_as_it_says() -> None:
         assert found is not None
         inside += found.low <= 1 <= found.high
     assert inside / 100 == pytest.approx(0.8, abs=0.1)  # standard error 0.04
+
+
+def test_ratio_of_a_tail_sees_what_medians_do_not() -> None:
+    # One run in five of the subject's takes three times as long: p50 alike, p90 three times.
+    reference = np.ones((6, 20))
+    subject = np.where(np.arange(20) % 5 == 0, 3.0, 1.0) * reference
+    medians = statistics.ratio_of_quantiles(reference, subject, 0.5)
+    tails = statistics.ratio_of_quantiles(reference, subject, 0.9)
+    assert medians is not None
+    assert tails is not None
+    assert (medians.low, medians.high, tails.low, tails.high) == (1.0, 1.0, 3.0, 3.0)
 
 
 def test_importing_the_statistics_does_not_import_scipy() -> None:

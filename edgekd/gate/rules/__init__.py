@@ -32,6 +32,8 @@ RULES: dict[str, Callable[[Any, Evidence], Iterable[Finding]]] = {
     "worst_class_drop_pp": accuracy.worst_class_drop,
     "agreement_percent": accuracy.agreement,
     "latency_ratio": latency.ratio,
+    "latency_p90_ratio": latency.p90_ratio,
+    "latency_p99_ratio": latency.p99_ratio,
     "latency_p50_ms": latency.p50,
     "latency_p90_ms": latency.p90,
     "latency_p99_ms": latency.p99,

@@ -2,7 +2,9 @@
 
 from collections.abc import Iterator
 
-from edgekd.core import p_values, rules, statistics
+import numpy as np
+
+from edgekd.core import p_values, rules, run_folder, samples, statistics
 from edgekd.core.errors import RecordError, UsageError
 from edgekd.core.records import Finding, Interval, Measurement, State, Timing
 from edgekd.core.run_folder import REFERENCE
@@ -19,18 +21,22 @@ def ratio(rule: rules.LatencyRule, evidence: Evidence) -> Iterator[Finding]:
     """Judge the median latency over the teacher's, measured in turns with it."""
     key = "latency_ratio"
     measurement = evidence.measurement(key, rule.devices)
-    first = measurement.timings[0].subject if measurement.timings else "nothing"
-    if first != REFERENCE:
-        raise RecordError(
-            f"latency was measured against '{first}', but rule {key} is against "
-            f"'{REFERENCE}': measure that first"
-        )
-    reference = evidence.timing(REFERENCE, key, measurement)
+    reference = _reference(key, evidence, measurement)
     for name, timing in _timings(key, rule, evidence):
         found = timing.ratio_to_first
         missing = "too few blocks for an interval of the ratio: raise profile.blocks"
         detail = f"{_ms(reference.p50_ms)} -> {_ms(timing.p50_ms)}, {name}"
         yield _judged(key, rule, measurement, timing, found, detail, missing)
+
+
+def p90_ratio(rule: rules.LatencyRule, evidence: Evidence) -> Iterator[Finding]:
+    """Judge the latency that one in ten inferences exceeds over the teacher's."""
+    yield from _tail_ratio("latency_p90_ratio", 0.9, rule, evidence)
+
+
+def p99_ratio(rule: rules.LatencyRule, evidence: Evidence) -> Iterator[Finding]:
+    """Judge the latency that one in a hundred inferences exceeds over the teacher's."""
+    yield from _tail_ratio("latency_p99_ratio", 0.99, rule, evidence)
 
 
 def baseline_ratio(rule: rules.LatencyRule, evidence: Evidence) -> Iterator[Finding]:
@@ -139,6 +145,47 @@ def memory_baseline_ratio(rule: rules.MemoryRule, evidence: Evidence) -> Iterato
         found = exactly(now / then)
         detail = f"{then:.3g} MiB -> {now:.3g} MiB, {name}"
         yield finding(key, rule, name, found, rule.limit, side(found, rule.limit), detail)
+
+
+def _reference(key: str, evidence: Evidence, measurement: Measurement) -> Timing:
+    """Return the latency of the teacher's file, which must be what the others took turns with."""
+    first = measurement.timings[0].subject if measurement.timings else "nothing"
+    if first != REFERENCE:
+        raise RecordError(
+            f"latency was measured against '{first}', but rule {key} is against "
+            f"'{REFERENCE}': measure that first"
+        )
+    return evidence.timing(REFERENCE, key, measurement)
+
+
+def _tail_ratio(
+    key: str, quantile: float, rule: rules.LatencyRule, evidence: Evidence
+) -> Iterator[Finding]:
+    """Judge the ratio of a percentile to the teacher's, from the samples, block by block."""
+    measurement = evidence.measurement(key, rule.devices)
+    _reference(key, evidence, measurement)
+    ms = samples.read(run_folder.measurement(evidence.run.folder), measurement)
+    fewest, theirs = statistics.fewest_samples(quantile), ms[REFERENCE]
+    for name, timing in _timings(key, rule, evidence):
+        mine, found, missing = ms[name], None, ""
+        if len(mine) != len(theirs):
+            raise RecordError(
+                f"'{name}' has {len(mine)} blocks of latencies and '{REFERENCE}' {len(theirs)}, "
+                "so they were not measured in turns: measure both again"
+            )
+        if (runs := min(mine.size, theirs.size)) < fewest:
+            missing = f"p{100 * quantile:g} takes {fewest} timed inferences, {runs} were measured"
+        elif len(mine) < statistics.FEWEST_BLOCKS:
+            missing = (
+                f"the ratio takes {statistics.FEWEST_BLOCKS} blocks, {len(mine)} were measured: "
+                "raise profile.blocks"
+            )
+        else:
+            level = 2 * rule.confidence - 1
+            found = statistics.ratio_of_quantiles(theirs, mine, quantile, level)
+        times = (f"{float(np.quantile(of, quantile)):.3g} ms" for of in (theirs, mine))
+        detail = f"{' -> '.join(times)}, {name}"
+        yield _judged(key, rule, measurement, timing, found, detail, missing)
 
 
 def _timings(

@@ -1,12 +1,12 @@
 """Latency: how fast, how sure, how steady, and what accuracy it is traded for."""
 
-import zipfile
 from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edgekd.core import records, run_folder
+from edgekd.core import run_folder
+from edgekd.core import samples as samples_of
 from edgekd.core.errors import RecordError
 from edgekd.core.records import Measurement, Timing
 from edgekd.core.run_folder import Run
@@ -14,7 +14,6 @@ from edgekd.report import blocks, charts, facts, looks, plots, words
 from edgekd.report.blocks import Block, Cell, Column, Figure, Folded, Note, Panels, Section, Table
 from edgekd.report.svg import Chart
 
-_BLOCKS_AND_RUNS = 2  # axes
 _HOST = "host-cpu"
 _HOST_NOTE = "Measured on the processor of the host: what is faster there need not be on a board."
 _NONE = "Latency was not measured in this run yet."
@@ -56,7 +55,7 @@ def section(run: Run) -> Section:
         found.append(Note(f"To know: {'; '.join(measured.notes)}.", "quiet"))
     found += [_overview(run, measured.timings), _table(run, measured)]
     try:
-        samples = _samples(run, measured)
+        samples = samples_of.read(run_folder.measurement(run.folder), measured)
     except RecordError as error:
         found.append(Note(f"The single samples cannot be shown: {error}.", "inconclusive"))
     else:
@@ -157,30 +156,6 @@ def _more(measured: Measurement) -> Folded:
     )
     table = Table("Beside the steady state.", _MORE_COLUMNS, rows)
     return Folded("Loading, first inference, memory and drift", (table,))
-
-
-def _samples(run: Run, measured: Measurement) -> dict[str, NDArray[np.float64]]:
-    """Return each artifact's latencies in ms, [blocks, runs].
-
-    Raises:
-        RecordError: the file is missing, was changed, or leaves an artifact out.
-    """
-    path = run_folder.measurement(run.folder) / measured.samples_file
-    records.check_file(path, measured.samples_sha256)
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            found = {timing.subject: file[timing.subject] for timing in measured.timings}
-    except (KeyError, OSError, ValueError, zipfile.BadZipFile) as error:
-        raise RecordError(
-            f"'{path.name}' does not hold every artifact's samples: {error}"
-        ) from error
-    for name, samples in found.items():
-        if samples.ndim != _BLOCKS_AND_RUNS or not samples.size or not np.isfinite(samples).all():
-            raise RecordError(
-                f"'{path.name}' must hold finite times in blocks and runs, but those of '{name}' "
-                f"are {samples.dtype} of shape {samples.shape}"
-            )
-    return found
 
 
 def _histograms(run: Run, measured: Measurement, samples: dict[str, NDArray[np.float64]]) -> Panels:

@@ -1,12 +1,14 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from edgekd.core import checking, files, records, run_folder, specs
 from edgekd.core.errors import RecordError, UsageError
 from edgekd.core.estimate import Estimate, Range
 from edgekd.core.records import Consumption, Energy, Finding, Interval, Measurement
+from edgekd.core.run_folder import REFERENCE
 from edgekd.gate import baselines
 from edgekd.gate import rules as gate
 from tests import builders
@@ -312,3 +314,74 @@ def test_an_estimate_is_asked_neither_for_runs_nor_for_more_confidence(tmp_path:
 def test_only_the_median_can_be_estimated(tmp_path: Path, key: str) -> None:
     with pytest.raises(UsageError, match="accept_estimates"):
         judged(with_estimate(tmp_path), **{key: {"limit": 9, **ACCEPTED}})
+
+
+# Tails over the teacher's
+
+
+def with_samples(folder: Path, **ms: np.ndarray) -> Path:
+    """Make a run whose samples are given, [blocks, runs]: of the teacher's file, of onnx-int8."""
+    run = builders.make_run(folder, artifacts={"onnx-int8": Step()})
+    path = run_folder.measurement(run) / "measurement.json"
+    np.savez(path.with_name("samples.npz"), **{REFERENCE: ms["teacher"], "onnx-int8": ms["mine"]})
+    sha256 = files.sha256_of(path.with_name("samples.npz"))
+    builders.change(Measurement, path, samples_sha256=sha256)
+    return run
+
+
+def with_slow_runs(share: int) -> np.ndarray:
+    """Return 6 blocks of 100 runs of 1 ms, of which one in so many takes 3 ms."""
+    return np.tile(np.where(np.arange(100) % share == 0, 3.0, 1.0), (6, 1))
+
+
+@pytest.mark.parametrize(("key", "ratio"), [("latency_p90_ratio", 1.0), ("latency_p99_ratio", 3.0)])
+def test_tail_is_compared_with_the_teachers(tmp_path: Path, key: str, ratio: float) -> None:
+    # One run in 20 is slow: above p90, below p99.
+    run = with_samples(tmp_path, teacher=np.ones((6, 100)), mine=with_slow_runs(20))
+    for limit, state in ((ratio + 0.1, "passed"), (ratio - 0.1, "failed")):
+        found = judged(run, **{key: {"limit": limit}})
+        assert found.measured is not None
+        assert (found.measured.value, found.state) == (ratio, state)
+
+
+def test_a_tail_is_said_with_both_times(tmp_path: Path) -> None:
+    run = with_samples(tmp_path, teacher=np.ones((6, 100)), mine=with_slow_runs(5))
+    assert judged(run, latency_p90_ratio={"limit": 4}).message == (
+        "latency p90 3.00 times the teacher's, limit 4.00 (1 ms -> 3 ms, onnx-int8)"
+    )
+
+
+def test_a_tail_that_varies_from_block_to_block_is_inconclusive(tmp_path: Path) -> None:
+    mine = np.linspace(1.0, 3.0, 6)[:, None] * np.ones((6, 100))
+    run = with_samples(tmp_path, teacher=np.ones((6, 100)), mine=mine)
+    assert judged(run, latency_p90_ratio={"limit": 2.5}).state == "inconclusive"
+
+
+@pytest.mark.parametrize(
+    ("key", "shape", "message"),
+    [
+        ("latency_p90_ratio", (7, 4), "p90 takes 29 timed inferences, 28 were measured"),
+        ("latency_p99_ratio", (13, 22), "p99 takes 299 timed inferences, 286 were measured"),
+        ("latency_p90_ratio", (5, 100), "takes 6 blocks, 5 were measured: raise profile.blocks"),
+    ],
+)
+def test_too_few_samples_of_a_tail_are_inconclusive_and_say_how_many_it_takes(
+    tmp_path: Path, key: str, shape: tuple[int, int], message: str
+) -> None:
+    run = with_samples(tmp_path, teacher=np.ones(shape), mine=np.ones(shape))
+    found = judged(run, **{key: {"limit": 1000}})
+    assert found.state == "inconclusive"
+    assert message in found.message
+
+
+def test_tails_that_were_not_measured_in_turns_are_refused(tmp_path: Path) -> None:
+    run = with_samples(tmp_path, teacher=np.ones((6, 100)), mine=np.ones((7, 100)))
+    with pytest.raises(RecordError, match=r"'onnx-int8' has 7 blocks .* '.*' 6"):
+        judged(run, latency_p90_ratio={"limit": 1})
+
+
+def test_changed_samples_tell_no_tail(tmp_path: Path) -> None:
+    run = with_samples(tmp_path, teacher=np.ones((6, 100)), mine=np.ones((6, 100)))
+    (run_folder.measurement(run) / "samples.npz").write_bytes(b"faster ones")
+    with pytest.raises(RecordError, match=r"samples.npz' was changed"):
+        judged(run, latency_p90_ratio={"limit": 1})
