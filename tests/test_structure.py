@@ -123,7 +123,8 @@ def danger_offences(tree: ast.Module, module: str) -> Iterator[str]:
 
 
 def catch_offences(tree: ast.Module, module: str) -> Iterator[str]:
-    if module == "edgekd.cli.main":  # the root of the program, which ends with 70
+    # The root of the program, which ends with 70; and a fleet, of which one cell is lost, with 70.
+    if module in {"edgekd.cli.main", "edgekd.profile.fleet"}:
         return
     for node in ast.walk(tree):
         if isinstance(node, ast.ExceptHandler):

@@ -36,9 +36,7 @@ from edgekd.cli.commands import (
     verify,
 )
 from edgekd.cli.commands import list as list_command
-from edgekd.core.errors import EdgekdError
-
-INTERNAL_FAULT = 70
+from edgekd.core.errors import INTERNAL_FAULT, EdgekdError
 
 app = typer.Typer(
     name="edgekd",

@@ -17,6 +17,8 @@ and how to mend it. Anything else that is raised is an internal fault and keeps 
 import difflib
 from collections.abc import Iterable
 
+INTERNAL_FAULT = 70  # the exit status of whatever is none of these
+
 
 class EdgekdError(Exception):
     """The root of edgekd's own errors."""

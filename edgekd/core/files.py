@@ -47,6 +47,23 @@ def replacing(path: Path) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
 
 
+def check_place(path: Path) -> None:
+    """Refuse a file that could not be written, before long work; leaves nothing but its folder.
+
+    Raises:
+        EnvironmentMissingError: it is a folder, or its folder cannot be made or written to.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(prefix=f".{path.name}.", dir=path.parent):
+            if path.is_dir():
+                raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+    except OSError as error:
+        raise EnvironmentMissingError(
+            f"'{path}' cannot be written: {error.strerror}; name another place"
+        ) from error
+
+
 def write_bytes(path: Path, content: bytes) -> None:
     """Write ``content`` to ``path``, whole or not at all."""
     with replacing(path) as temporary:

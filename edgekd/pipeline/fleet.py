@@ -5,6 +5,7 @@ Boards are measured at once; whatever runs on this machine goes one by one.
 
 import hashlib
 import json
+import logging
 from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
@@ -25,6 +26,7 @@ from edgekd.remote import inventory
 from edgekd.remote.devices import Device
 from edgekd.remote.session import Local
 
+log = logging.getLogger(__name__)
 _HERE = "this machine"
 
 
@@ -120,8 +122,10 @@ def estimate_one(job: Job, out: Path) -> Estimate:
     job.check()
     (device,), (model,), (batch,) = job.devices, job.models, job.batches
     precision = next(iter(job.precisions), None)
+    file = out if out.suffix == ".json" else out / FILE
+    files.check_place(file)
     found = _estimate(job, device, model, batch, precision)
-    records.write(found, out if out.suffix == ".json" else out / FILE)
+    records.write(found, file)
     return found
 
 
@@ -148,7 +152,9 @@ def run(job: Job, out: Path, *, resume: bool = False, progress: Progress | None 
         done = _measured if device is None else _estimated
         return done(job, cell, cells[cell], folder, out)
 
-    return fleet.run(list(cells), work, out, resume=resume, progress=progress)
+    return fleet.run(
+        list(cells), work, out, resume=resume, pauses_s=fleet.PAUSES_S, progress=progress
+    )
 
 
 def _cells(job: Job) -> list[tuple[Cell, Path]]:
@@ -167,15 +173,13 @@ def _cells(job: Job) -> list[tuple[Cell, Path]]:
         if kind is None:
             assert place is not None
             lane = _HERE if isinstance(place.reach, Local) else name
-            mine |= {"kind": place.device.model_dump(mode="json")}
+            mine |= {"kind": place.device.model_dump(mode="json"), "way": place.way}
             found.append((Cell(name, str(model), batch, _key(mine), lane), model))
             continue
         for precision in job.precisions or (None,):
             mine |= {"kind": kind.model_dump(mode="json"), "precision": precision}
-            mine |= {
-                "mode": job.power_mode,
-                "known": [files.sha256_of(_record(path)) for path in job.calibrate],
-            }
+            mine |= {"mode": job.power_mode}
+            mine |= {"known": [files.sha256_of(_record(path)) for path in job.calibrate]}
             found.append((Cell(name, str(model), batch, _key(mine), _HERE, precision), model))
     return found
 
@@ -279,13 +283,12 @@ def _record(path: Path) -> Path:
 
 
 def _precision(model: Path, batch: int) -> str | None:
-    """Return the precision of most of a file's arithmetic; None: it is an engine."""
-    if model.suffix != ".onnx":
+    """Return the precision of most of a file's arithmetic; None: it is an engine, or not known."""
+    try:
+        return kernels.main_precision(model, batch) if model.suffix == ".onnx" else None
+    except (UsageError, LookupError, ValueError) as error:  # a remark must not cost a measurement
+        log.warning("the precision of '%s' is left out: %s", model, error)
         return None
-    macs: dict[str, int] = {}
-    for kernel in kernels.read(model, batch):
-        macs[kernel.precision] = macs.get(kernel.precision, 0) + kernel.macs
-    return max(macs, key=lambda name: macs[name], default=None)
 
 
 def _given(path: Path | None) -> tuple[Path, ...]:

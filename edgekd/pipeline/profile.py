@@ -67,11 +67,13 @@ def profile(
 
     Raises:
         UsageError: the models do not fit the device, each other or the images.
+        EnvironmentMissingError: ``out`` cannot be written.
     """
     place = inventory.usable(spec.device, fleet)
     models = [_opened(path, place, spec) for path in (against, model) if path is not None]
     images = None if source is None else _images(source, models)
     images_nchw = _batch(images, models, spec)
+    files.check_place(local.files_of(out)[0])  # not after the whole measurement
     subjects = [
         prepared(str(found.path), found.path, files.sha256_of(found.path), place, spec, progress)
         for found in models

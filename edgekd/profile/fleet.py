@@ -1,7 +1,7 @@
 """Go through many cells on many devices: boards at once, the cells of each one by one.
 
 What is finished is kept: after a crash or Ctrl-C, ``resume`` takes over every cell whose key and
-record still hold. A device that fails does not hold the others up.
+record still hold. A device that fails does not hold the others up, nor does a fault of edgekd.
 """
 
 import logging
@@ -13,18 +13,18 @@ from itertools import groupby
 from pathlib import Path
 
 from edgekd.core import files, provenance, records
-from edgekd.core.errors import EdgekdError, RecordError, UsageError
+from edgekd.core.errors import INTERNAL_FAULT, EdgekdError, RecordError, UsageError
 from edgekd.core.estimate import Precision
 from edgekd.core.fleet import FILE, Fleet, Row
 from edgekd.core.progress import Progress, Silent
-from edgekd.remote.errand import LostError
+from edgekd.remote.errand import AbsentError, LostError
 
 log = logging.getLogger(__name__)
 
-PAUSES_S = (5.0, 30.0)  # before each further attempt of a cell whose connection was lost
-# What the user must act on, the most pressing first: a mistake, a failed build, a missing device,
-# a verdict, a doubtful number.
-_PRESSING = (2, 5, 4, 1, 3, 0)
+PAUSES_S = (5.0, 20.0, 60.0)  # before each further attempt; a Jetson starts in about a minute
+# What the user must act on, the most pressing first: a fault of edgekd, a mistake, a failed build,
+# a missing device, a verdict, a doubtful number.
+_PRESSING = (INTERNAL_FAULT, 2, 5, 4, 1, 3, 0)
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,8 @@ def run(
         work: does one; called from one thread for each lane.
         out: a folder; gets ``fleet.json`` and a folder for each cell.
         resume: keep what an earlier command has finished there.
-        pauses_s: seconds before each further attempt after a lost connection.
+        pauses_s: seconds before each further attempt, when the connection was lost or the board
+            does not answer; one that has stayed away is not waited for again.
         progress: who is told how far it is; None: nobody.
 
     Raises:
@@ -81,6 +82,7 @@ def run(
     """
     if not cells or len(set(cells)) < len(cells):
         raise UsageError("a fleet takes one device or more, and every cell once")
+    files.check_place(out / FILE)
     book = _Book(list(cells), out, _finished(out) if resume else _none(out))
     stop = threading.Event()
     left = [cell for cell in cells if cell not in book.rows]
@@ -91,10 +93,13 @@ def run(
     ):
 
         def serve(queue: list[Cell]) -> None:
+            patience = pauses_s
             for cell in queue:
                 if stop.is_set():
                     return
-                row = _attempted(cell, work, out / cell.folder, pauses_s, stop)
+                row = _attempted(cell, work, out / cell.folder, patience, stop)
+                stayed_away = row.state == "failed" and row.attempts > len(patience)
+                patience = () if stayed_away else pauses_s
                 with book.lock:
                     book.enter(cell, row)
                     task.advance(1, f"{cell.device}: {row.state}")
@@ -118,21 +123,24 @@ def exit_status(fleet: Fleet) -> int:
 def _attempted(
     cell: Cell, work: Work, folder: Path, pauses_s: Sequence[float], stop: threading.Event
 ) -> Row:
-    """Do one cell; only a lost connection is worth another attempt."""
+    """Do one cell; only a connection that was lost or refused is worth another attempt."""
     for attempt, pause_s in enumerate((*pauses_s, None), start=1):
         try:
             return work(cell, folder).model_copy(update={"attempts": attempt})
         except EdgekdError as error:
-            again = isinstance(error, LostError) and pause_s is not None and not stop.is_set()
-            if not again:
-                return _failure(cell, error, attempt)
-            assert pause_s is not None
-            log.warning("%s Measuring it anew in %.0f s.", error, pause_s)
+            again = isinstance(error, LostError | AbsentError) and not stop.is_set()
+            if pause_s is None or not again:
+                return _failure(cell, str(error), error.exit_status, attempt)
+            log.warning("%s. Trying again in %.0f s.", str(error).rstrip("."), pause_s)
             stop.wait(pause_s)
+        except Exception as error:  # one cell's fault is not the others'
+            log.exception("'%s' on '%s' met a fault of edgekd:", cell.model, cell.device)
+            reason = f"a fault of edgekd: {type(error).__name__}: {error}"
+            return _failure(cell, reason, INTERNAL_FAULT, attempt)
     raise AssertionError("the last attempt returns")
 
 
-def _failure(cell: Cell, error: EdgekdError, attempts: int) -> Row:
+def _failure(cell: Cell, reason: str, status: int, attempts: int) -> Row:
     return Row(
         device=cell.device,
         model=cell.model,
@@ -140,8 +148,8 @@ def _failure(cell: Cell, error: EdgekdError, attempts: int) -> Row:
         key=cell.key,
         precision=cell.precision,
         state="failed",
-        reason=str(error),
-        exit_status=error.exit_status,
+        reason=reason,
+        exit_status=status,
         attempts=attempts,
     )
 

@@ -75,6 +75,14 @@ def read(path: Path, batch: int, precision: Precision | None = None) -> list[Ker
     return _Fuser(shapes.inferred(model, path), path, precision).kernels()
 
 
+def main_precision(path: Path, batch: int) -> Precision | None:
+    """Return the precision of most of a file's arithmetic; None: it has none. See ``read``."""
+    macs: dict[Precision, int] = {}
+    for kernel in read(path, batch):
+        macs[kernel.precision] = macs.get(kernel.precision, 0) + kernel.macs
+    return max(macs, key=lambda name: macs[name], default=None)
+
+
 def _set_batch(model: onnx.ModelProto, batch: int, path: Path) -> None:
     constants = {tensor.name for tensor in model.graph.initializer}
     for value in model.graph.input:

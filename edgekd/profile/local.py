@@ -21,7 +21,7 @@ from edgekd.profile.timings import Subject
 from edgekd.remote import errand, inventory, session
 from edgekd.remote.errand import Sent
 
-__all__ = ["Subject", "measure"]
+__all__ = ["Subject", "files_of", "measure"]
 
 WARM_UP_S = (0.5, 10.0)  # at least, at most; 10 s are some minutes for a whole measurement
 GPU_WARM_UP_S = (1.0, 20.0)  # its clock takes longer to rise
@@ -61,7 +61,7 @@ def measure(
             timings.Taken(subjects, spec, _listen(place, request, title, progress or Silent()))
             for title in ("measure latency", "measure it again")[: 1 + spec.confirm]
         ]
-    target, samples = _files(out)
+    target, samples = files_of(out)
     with files.replacing(samples) as temporary, temporary.open("wb") as handle:
         arrays: dict[str, Any] = found[0].samples()
         np.savez(handle, **arrays)
@@ -130,7 +130,7 @@ def _listen(
     return notes
 
 
-def _files(out: Path) -> tuple[Path, Path]:
+def files_of(out: Path) -> tuple[Path, Path]:
     """Return where the record goes, and its samples."""
     if out.suffix == ".json":
         return out, out.with_suffix(".npz")

@@ -26,6 +26,11 @@ class Finding:
     state: Literal["ok", "missing", "warning", "unknown"]
     summary: str
 
+    @property
+    def prevents(self) -> bool:
+        """Say whether nothing can be measured for want of it."""
+        return self.state == "missing" and self.name in _MENDS
+
 
 def visit(name: str, file: Path | None = None) -> list[Finding]:
     """Ask a device what it is, and examine the answer.

@@ -15,6 +15,10 @@ class LostError(DeviceError):
     """A connection that was lost, or never stood: another attempt may succeed."""
 
 
+class AbsentError(DeviceError):
+    """Nobody answers: whoever has time may wait, for a board that is starting."""
+
+
 @dataclass(frozen=True)
 class Sent:
     """A file of this machine that the agent reads; stands in a request in place of its path.

@@ -8,14 +8,15 @@ import getpass
 import json
 import re
 import shlex
+import shutil
 import socket
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePosixPath
 
-from edgekd.core.errors import DeviceError
+from edgekd.core.errors import DeviceError, EnvironmentMissingError
 from edgekd.remote import bundle
-from edgekd.remote.errand import Errand, LostError, Start
+from edgekd.remote.errand import AbsentError, Errand, LostError, Start
 from edgekd.remote.luggage import Luggage
 
 _LANDING = Path(__file__).parents[1] / "agent" / "landing.py"
@@ -58,17 +59,18 @@ _CLOSED_PORT = "nothing listens at its port: is sshd running there, and is 'port
 _NO_ROUTE = "it does not answer: is it switched on, and in this network?"
 _CUT = "the connection was cut"
 
-# What OpenSSH says on stderr, what it means, and whether another attempt may succeed.
+# What OpenSSH says on stderr, what it means, and as what it is raised: whether to try again.
 _FAULTS = (
-    (r"REMOTE HOST IDENTIFICATION HAS CHANGED", _CHANGED, False),
-    (r"host key is known|Host key verification failed", _UNKNOWN, False),
-    (r"UNPROTECTED PRIVATE KEY", _EXPOSED, False),
-    (r"Permission denied|Too many authentication failures", _REFUSED, False),
-    (r"Could not resolve hostname", _NAME, False),
-    (r"Connection refused", _CLOSED_PORT, False),
-    (r"No route to host|Network is unreachable", _NO_ROUTE, False),
-    (r"(Connection|Operation) timed out|Connection timed out during", _NO_ROUTE, True),
-    (r"Connection (closed|reset)|closed by remote|not responding|[Bb]roken pipe", _CUT, True),
+    (r"REMOTE HOST IDENTIFICATION HAS CHANGED", _CHANGED, DeviceError),
+    (r"host key is known|Host key verification failed", _UNKNOWN, DeviceError),
+    (r"UNPROTECTED PRIVATE KEY", _EXPOSED, DeviceError),
+    (r"Permission denied|Too many authentication failures", _REFUSED, DeviceError),
+    (r"Could not resolve hostname", _NAME, DeviceError),
+    (r"Connection refused", _CLOSED_PORT, AbsentError),
+    (r"No route to host", _NO_ROUTE, AbsentError),
+    (r"Network is unreachable", _NO_ROUTE, DeviceError),
+    (r"(Connection|Operation) timed out|Connection timed out during", _NO_ROUTE, LostError),
+    (r"Connection (closed|reset)|closed by remote|not responding|[Bb]roken pipe", _CUT, LostError),
 )
 
 
@@ -124,7 +126,16 @@ class Ssh:
         return [*words, "--", self.host, "exec " + shlex.join([self.python, "-I", "-c", program])]
 
     def prepare(self, errand: Errand, folder: Path) -> Start:
-        """Pack the agent and name the files that travel."""
+        """Pack the agent and name the files that travel.
+
+        Raises:
+            EnvironmentMissingError: this machine has no ssh.
+        """
+        if shutil.which("ssh") is None:
+            raise EnvironmentMissingError(
+                f"{self.place} is reached by the program 'ssh', which is not on the PATH: install "
+                "OpenSSH's client (sudo apt-get install openssh-client)"
+            )
         luggage = Luggage(folder)
         bundle.write(folder / "agent.pyz")
         luggage.add("agent.pyz", folder / "agent.pyz")
@@ -164,8 +175,7 @@ class Ssh:
 
 
 def _unreachable(place: str, stderr: str) -> DeviceError:
-    for pattern, meaning, again in _FAULTS:
+    for pattern, meaning, kind in _FAULTS:
         if re.search(pattern, stderr):
-            kind = LostError if again else DeviceError
             return kind(f"{place} cannot be reached: {meaning}")
     return DeviceError(f"{place} cannot be reached. ssh says: {stderr.strip()}")

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from edgekd.remote import checkup, inventory, lines
+from tests.cli.conftest import Command
 from tests.remote import sshd
 from tests.standins import power
 
@@ -43,6 +45,21 @@ def test_a_board_tells_over_ssh_what_it_has(tmp_path: Path) -> None:
     rows = {row["name"]: row for row in json.loads(done.stdout)}
     assert rows["kind"]["summary"] == "host-cpu"
     assert rows["onnxruntime"]["state"] == "ok"
+
+
+def test_a_board_that_lacks_what_measuring_needs_ends_with_status_4(
+    edgekd: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = checkup.ask
+
+    def poor(place: inventory.Place) -> lines.Probe:
+        return real(place).model_copy(update={"engines": {}, "numpy": None, "power": None})
+
+    monkeypatch.setattr(checkup, "ask", poor)
+    status, out, err = edgekd("doctor", "--device", "host-cpu")
+    assert status == 4
+    assert "python3-numpy" in out
+    assert "'host-cpu' lacks what measuring needs: numpy, onnxruntime\n" in err
 
 
 @pytest.mark.parametrize("where", [("--no-gpu",), ("--device", "host-cpu")])

@@ -33,6 +33,21 @@ def test_others_may_read_the_file(tmp_path: Path) -> None:
     assert stat.S_IMODE((tmp_path / "file").stat().st_mode) == 0o644
 
 
+@pytest.mark.parametrize("name", ["file/x", "folder", "n" * 300, "loop/x", "/proc/nowhere/x"])
+def test_a_place_that_cannot_be_written_is_refused(tmp_path: Path, name: str) -> None:
+    (tmp_path / "file").write_text("")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "loop").symlink_to("loop")
+    with pytest.raises(EnvironmentMissingError, match="cannot be written"):
+        files.check_place(tmp_path / name)
+
+
+def test_asking_for_a_place_leaves_an_old_file_as_it_is(tmp_path: Path) -> None:
+    files.write_text(tmp_path / "file", "old")
+    files.check_place(tmp_path / "file")
+    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("file", "old")]
+
+
 def write_half(path: Path, fault: BaseException) -> None:
     with files.replacing(path) as temporary:
         temporary.write_text("half")

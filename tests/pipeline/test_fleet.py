@@ -12,7 +12,8 @@ from edgekd.core.estimate import Estimate
 from edgekd.core.records import Measurement
 from edgekd.pipeline import fleet
 from edgekd.pipeline.fleet import Job
-from edgekd.profile import local
+from edgekd.profile import fleet as table
+from edgekd.profile import kernels, local
 from edgekd.remote import session
 from tests import nets
 
@@ -22,6 +23,7 @@ SPEC = specs.Profile(blocks=6, runs=5)
 @pytest.fixture(autouse=True)
 def _short_warm_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(local, "WARM_UP_S", (0.0, 0.05))
+    monkeypatch.setattr(table, "PAUSES_S", ())
 
 
 @pytest.fixture
@@ -82,6 +84,30 @@ def test_another_model_behind_the_same_name_is_measured_anew(
     again = fleet.run(job, tmp_path / "out", resume=True)
     assert not any(row.resumed for row in again.rows)
     assert again.rows[0].key != first.rows[0].key
+
+
+def test_a_board_at_another_address_is_measured_anew(
+    model: Path, inventory: Path, tmp_path: Path
+) -> None:
+    job = Job((model,), ("off", "nano"), inventory=inventory)
+    first, guess = fleet.run(job, tmp_path / "out").rows
+    inventory.write_text(inventory.read_text().replace('"127.0.0.1"', '"localhost"'))
+    again, same = fleet.run(job, tmp_path / "out", resume=True).rows
+    assert again.key != first.key
+    assert same.key == guess.key
+
+
+def test_a_measurement_stands_whatever_is_odd_in_its_file(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(path: Path, batch: int) -> list[kernels.Kernel]:
+        raise KeyError(path, batch)
+
+    monkeypatch.setattr(kernels, "read", fail)
+    row = fleet.run(Job((model,), ("host-cpu",), (1, 2), SPEC), tmp_path / "out").rows[0]
+    assert row.state in {"measured", "inconclusive"}
+    assert (row.p50_ms is not None, row.precision) == (True, None)
+    assert "the precision of" in caplog.text
 
 
 def test_cells_named_in_another_order_are_not_done_again(

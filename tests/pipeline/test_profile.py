@@ -9,12 +9,12 @@ import onnx
 import pytest
 
 from edgekd.core import files, records, specs
-from edgekd.core.errors import UsageError
+from edgekd.core.errors import EnvironmentMissingError, UsageError
 from edgekd.core.progress import Silent
 from edgekd.export.formats import tensorrt
 from edgekd.pipeline import engines, profile
 from edgekd.profile import local
-from edgekd.remote import inventory
+from edgekd.remote import inventory, session
 from tests import nets
 from tests.pipeline import board
 from tests.remote import sshd
@@ -163,6 +163,18 @@ def test_what_the_device_cannot_do_is_refused_first(
             net(tmp_path), None, spec("host-cpu", **asked), tmp_path / "o", progress=Silent()
         )
     assert not (tmp_path / "o").exists()
+
+
+def test_a_record_that_cannot_be_written_is_told_before_measuring(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session, "local_command", lambda: ["false"])  # measuring would fail
+    (tmp_path / "out.json").mkdir()
+    with pytest.raises(EnvironmentMissingError, match=r"out\.json' cannot be written") as caught:
+        profile.profile(
+            net(tmp_path), None, spec("host-cpu"), tmp_path / "out.json", progress=Silent()
+        )
+    assert caught.value.exit_status == 4
 
 
 def test_images_need_to_know_how_they_are_prepared(tmp_path: Path) -> None:

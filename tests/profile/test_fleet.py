@@ -1,14 +1,17 @@
+import sys
 import threading
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
 from edgekd.core import files, records
-from edgekd.core.errors import DeviceError, UsageError
+from edgekd.core.errors import DeviceError, EnvironmentMissingError, UsageError
 from edgekd.core.fleet import FILE, Fleet, Row
 from edgekd.profile import fleet
 from edgekd.profile.fleet import Cell
-from edgekd.remote.errand import LostError
+from edgekd.remote.errand import AbsentError, LostError
+from tests.remote import errands, sshd
 
 A, B = (Cell(name, "net.onnx", 1, key=name * 64, lane=name) for name in "ab")
 
@@ -110,16 +113,56 @@ def test_lanes_run_at_once_and_a_lane_one_by_one(tmp_path: Path) -> None:
     assert [(row.device, row.batch) for row in rows] == [("a", 1), ("a", 8), ("b", 1), ("b", 8)]
 
 
-def test_a_fault_of_ours_ends_the_fleet_and_keeps_what_is_done(tmp_path: Path) -> None:
-    worker = Worker(tmp_path, b=[ZeroDivisionError()])
-    cells = [A, Cell("b", "net.onnx", 1, "b", lane=A.lane)]
-    with pytest.raises(ZeroDivisionError):
-        fleet.run(cells, worker, tmp_path)
-    assert [row.device for row in records.read(Fleet, tmp_path / FILE).rows] == ["a"]
+def test_a_fault_of_ours_in_one_cell_does_not_stop_the_others(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    worker = Worker(tmp_path, a=[ZeroDivisionError("of what?")])
+    found = fleet.run([A, Cell("b", "net.onnx", 1, "b", lane=A.lane)], worker, tmp_path)
+    assert [(row.state, row.reason) for row in found.rows] == [
+        ("failed", "a fault of edgekd: ZeroDivisionError: of what?"),
+        ("measured", ""),
+    ]
+    assert fleet.exit_status(found) == 70
+    assert "Traceback" in caplog.text
+
+
+@pytest.mark.skipif(not Path(sshd.PROGRAM).exists(), reason=sshd.MISSING)
+def test_a_board_that_is_starting_is_waited_for(tmp_path: Path) -> None:
+    server = sshd.prepared(tmp_path, sys.executable)
+    with ExitStack() as stack:
+
+        def work(cell: Cell, folder: Path) -> Row:
+            try:
+                errands.listen(server.way())
+            except AbsentError:
+                stack.enter_context(sshd.listening(server))  # its port opens now
+                raise
+            return Worker(tmp_path / "out")(cell, folder)
+
+        (row,) = fleet.run([A], work, tmp_path / "out", pauses_s=(0,)).rows
+    assert (row.state, row.attempts) == ("measured", 2)
+
+
+def test_a_board_that_stayed_away_is_waited_for_once(tmp_path: Path) -> None:
+    worker = Worker(tmp_path, a=[AbsentError("off")] * 4)
+    cells = [Cell("a", "n", batch, str(batch) * 64, "a") for batch in (1, 2, 4)]
+    rows = fleet.run(cells, worker, tmp_path, pauses_s=(0, 0)).rows
+    assert [(row.state, row.attempts) for row in rows] == [
+        ("failed", 3), ("failed", 1), ("measured", 1),
+    ]  # fmt: skip
+
+
+def test_a_place_that_cannot_be_written_is_told_before_anything_is_done(tmp_path: Path) -> None:
+    (tmp_path / "out").write_text("a file")
+    worker = Worker(tmp_path)
+    with pytest.raises(EnvironmentMissingError, match="cannot be written"):
+        fleet.run([A], worker, tmp_path / "out")
+    assert worker.done == []
 
 
 @pytest.mark.parametrize(
-    ("statuses", "worst"), [((0, 3), 3), ((3, 4), 4), ((4, 5), 5), ((5, 2, 0), 2), ((0, 0), 0)]
+    ("statuses", "worst"),
+    [((0, 3), 3), ((3, 4), 4), ((4, 5), 5), ((5, 2, 0), 2), ((70, 2), 70), ((0, 0), 0)],
 )
 def test_the_status_is_what_the_user_must_act_on_first(
     statuses: tuple[int, ...], worst: int

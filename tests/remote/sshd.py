@@ -109,6 +109,13 @@ def free_ports(count: int) -> tuple[int, ...]:
 @contextmanager
 def serving(folder: Path, python: str, boards: int = 1) -> Iterator[Server]:
     """Run an sshd that has ``boards`` ports, each with a TMPDIR, and so a lock, of its own."""
+    server = prepared(folder, python, boards)
+    with listening(server):
+        yield server
+
+
+def prepared(folder: Path, python: str, boards: int = 1) -> Server:
+    """Return a board that is still off; see ``serving``."""
     if not Path("/run/sshd").exists() and os.getuid() == 0:
         Path("/run/sshd").mkdir(mode=0o755)  # sshd as root asks for it
     server = Server(folder, free_ports(boards), python)
@@ -127,11 +134,18 @@ def serving(folder: Path, python: str, boards: int = 1) -> Iterator[Server]:
         (server.board / str(number)).mkdir(parents=True)
         lines += [f"Match LocalPort {port}", f"  SetEnv TMPDIR={server.board / str(number)}"]
     (folder / "sshd_config").write_text("\n".join(lines) + "\n")
+    return server
+
+
+@contextmanager
+def listening(server: Server) -> Iterator[None]:
+    """Run the sshd of a board."""
+    folder = server.folder
     with (folder / "log").open("w") as log:
         process = subprocess.Popen([PROGRAM, "-D", "-e", "-f", folder / "sshd_config"], stderr=log)
     try:
         _await(server, process)
-        yield server
+        yield
     finally:
         process.terminate()
         process.wait()

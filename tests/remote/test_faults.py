@@ -1,8 +1,12 @@
 """What OpenSSH says when a board cannot be reached, and what edgekd makes of it."""
 
+from pathlib import Path
+
 import pytest
 
-from edgekd.remote.errand import LostError
+from edgekd.core.errors import EnvironmentMissingError
+from edgekd.remote import session
+from edgekd.remote.errand import AbsentError, LostError
 from edgekd.remote.ssh import Ssh
 
 WAY = Ssh(name="line-3", host="192.0.2.17", python="python3")
@@ -48,6 +52,24 @@ def test_what_may_pass_is_tried_again(said: str) -> None:
 @pytest.mark.parametrize("said", [said for said, _ in FOR_GOOD])
 def test_what_will_not_pass_is_not_tried_again(said: str) -> None:
     assert not isinstance(WAY.fault(255, said, landed=False), LostError)
+
+
+@pytest.mark.parametrize("why", ["Connection refused", "No route to host"])
+def test_a_board_that_may_be_starting_is_one_to_wait_for(why: str) -> None:
+    said = f"ssh: connect to host 192.0.2.17 port 22: {why}"
+    assert isinstance(WAY.fault(255, said, landed=False), AbsentError)
+
+
+def test_a_machine_without_ssh_is_told_what_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with (
+        pytest.raises(EnvironmentMissingError, match="apt-get install openssh-client") as caught,
+        session.talk("probe", reach=WAY),
+    ):
+        pass
+    assert caught.value.exit_status == 4
 
 
 def test_a_changed_key_is_no_unknown_key() -> None:

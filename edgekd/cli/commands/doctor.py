@@ -2,13 +2,13 @@
 
 import shutil
 from dataclasses import asdict
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from edgekd.cli import console
 from edgekd.cli.options import Inventory, Json
+from edgekd.core.errors import DeviceError
 
 NAME = "doctor"
 
@@ -34,21 +34,28 @@ def command(
 ) -> None:
     """Say what this machine, or a board, has and what is missing.
 
-    One line for each thing, with its mend.
+    One line for each thing, with its mend. Status 4: the board cannot be reached, or lacks what
+    measuring needs (numpy, its engine).
 
     Examples: edgekd doctor --json | edgekd doctor --device line-3
     """
-    rows = _machine(gpu) if device is None else _board(device, inventory)
+    if device is None:
+        _show(_machine(gpu), json)
+        return
+    from edgekd.remote import checkup  # pydantic: not for `edgekd --help`
+
+    findings = checkup.visit(device, inventory)
+    _show([asdict(finding) for finding in findings], json)
+    lacking = [finding.name for finding in findings if finding.prevents]
+    if lacking:
+        raise DeviceError(f"'{device}' lacks what measuring needs: {', '.join(lacking)}")
+
+
+def _show(rows: list[dict[str, str]], json: bool) -> None:
     if json:
         console.result(rows)
     else:
         console.table(rows)
-
-
-def _board(name: str, inventory: Path | None) -> list[dict[str, str]]:
-    from edgekd.remote import checkup  # pydantic: not for `edgekd --help`
-
-    return [asdict(finding) for finding in checkup.visit(name, inventory)]
 
 
 def _machine(gpu: bool) -> list[dict[str, str]]:

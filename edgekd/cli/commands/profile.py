@@ -100,7 +100,7 @@ def command(
     heat, other programs or changed clocks have spoilt is inconclusive: status 3, with the reason.
 
     A kind of board that is no entry of the inventory gets an estimate. Several models, devices or
-    batches make a table; its status is the one to act on first: 2, 5, 4, 3, 0.
+    batches make a table; its status is the one to act on first: 70, 2, 5, 4, 3, 0.
 
     Examples: edgekd profile student.onnx --against teacher.onnx --out profile |
     edgekd profile int8.onnx --against fp16.onnx --data folder:flowers --device line-3 --builds 3
