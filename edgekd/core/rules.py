@@ -4,7 +4,7 @@ Margins are in percentage points (pp), confidences one-sided. Every rule decides
 informative. A rule's name says what is measured and in which unit.
 """
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -21,12 +21,18 @@ class Rule(Spec):
     artifacts: tuple[str, ...] | None = None  # targets; None: all that are exported
 
 
-class AccuracyRule(Rule):
+class MarginRule(Rule):
     """Non-inferiority: the teacher's share of right answers minus the student's is below it."""
 
     margin: Annotated[float, Field(gt=0, lt=100)]  # pp
     confidence: Annotated[float, Field(gt=0.5, lt=1)] = 0.95  # one-sided
     images: Count = 1  # fewer are inconclusive; for worst_class_drop_pp: of each class
+
+
+class AccuracyRule(MarginRule):
+    """Non-inferiority of all images together, whose interval can be had in two ways."""
+
+    interval: Literal["score", "bootstrap"] = "score"  # Tango's; or images drawn anew, in pairs
 
 
 class AgreementRule(Rule):
@@ -88,7 +94,7 @@ class Gate(Spec):
 
     top1_drop_pp: AccuracyRule | None = None  # paired, image by image
     top5_drop_pp: AccuracyRule | None = None  # likewise, from 6 classes on
-    worst_class_drop_pp: AccuracyRule | None = None  # top-1 of the class that loses most
+    worst_class_drop_pp: MarginRule | None = None  # top-1 of the class that loses most
     agreement_percent: AgreementRule | None = None  # with the teacher's top-1
     latency_ratio: LatencyRule | None = None  # median over the teacher's, as onnx-fp32, in turns
     latency_p90_ratio: LatencyRule | None = None  # p90 over the teacher's, likewise

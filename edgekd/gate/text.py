@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from edgekd.core.bootstrap import FEWEST_DISCORDANT
 from edgekd.core.records import Interval, State, Unit
 from edgekd.gate.characters import one_line
 
@@ -92,6 +93,19 @@ def too_few_images(images: int, detectable_pp: float, needed: int) -> str:
     return (
         f"{images:,} images tell no drop below {detectable_pp:.2g} pp from none, "
         f"about {_two_digits(needed):,} tell one of the margin"
+    )
+
+
+def too_few_images_of_a_class(images: int, needed: int) -> str:
+    """Say that a class as good as the teacher's would pass by luck alone."""
+    return f"{images:,} images may pass by luck, about {_two_digits(needed):,} tell the margin"
+
+
+def too_few_to_draw(discordant: int) -> str:
+    """Say that drawing images anew tells too little."""
+    return (
+        f"the bootstrap takes {FEWEST_DISCORDANT} images that one model alone has right, "
+        f'{discordant} were found: use interval = "score"'
     )
 
 

@@ -7,7 +7,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from edgekd.core import p_values, predictions, rules, run_folder, statistics
+from edgekd.core import bootstrap, p_values, predictions, rules, run_folder, statistics
 from edgekd.core.errors import RecordError
 from edgekd.core.records import Accuracy, Finding, Interval, State
 from edgekd.core.run_folder import Run
@@ -38,13 +38,15 @@ def decide(
     that are as good as the teacher; with fewer, the answer would change from run to run.
     """
     # The upper end of the interval at 2 c - 1 is the one-sided bound at c.
-    drop = predictions.in_pp(
-        statistics.paired_difference(lost, gained, images, 2 * rule.confidence - 1)
-    )
+    drawn, level = rule.interval == "bootstrap", 2 * rule.confidence - 1
+    method = bootstrap.paired_difference if drawn else statistics.paired_difference
+    drop = predictions.in_pp(method(lost, gained, images, level))
     state = side(drop, rule.margin)
     margin, discordant = rule.margin / 100, (lost + gained) / images
     if images < rule.images:
         return drop, "inconclusive", _too_few(images, rule)
+    if drawn and lost + gained < bootstrap.FEWEST_DISCORDANT:
+        return drop, "inconclusive", text.too_few_to_draw(lost + gained)
     if state == "passed":
         needed = statistics.images_needed(margin, discordant, confidence=rule.confidence)
         if needed is not None and needed > images:
@@ -67,10 +69,13 @@ def _drop(
         state, doubt = _unless_random(name, evidence, state, doubt)
         shares = f"{100 * teacher_n.mean():.1f} % -> {100 * subject_n.mean():.1f} %"
         detail, p_value = f"{shares}, {evidence.runs_as(name)}", _p_value(counts, rule)
+        if rule.interval == "bootstrap":
+            detail += ", by bootstrap"
+            p_value = bootstrap.p_value(*counts, rule.margin / 100)
         yield finding(key, rule, name, drop, rule.margin, state, detail, doubt, p_value)
 
 
-def worst_class_drop(rule: rules.AccuracyRule, evidence: Evidence) -> Iterator[Finding]:
+def worst_class_drop(rule: rules.MarginRule, evidence: Evidence) -> Iterator[Finding]:
     """Judge the drop of the class that loses most: passed if that of every class is in bounds.
 
     To pass, each class needs its bound below the margin, so no correction is due; to fail, one
@@ -98,6 +103,10 @@ def worst_class_drop(rule: rules.AccuracyRule, evidence: Evidence) -> Iterator[F
             state, doubt = "inconclusive", f"a class has {fewest:,} images of {rule.images:,}"
         elif state == "inconclusive":
             doubt = f"class '{called[widest]}': {_images_that_decide(counts[widest], rule)}"
+        elif state == "passed" and (lucky := _luckiest(counts, rule)):
+            place, needed = lucky
+            what = text.too_few_images_of_a_class(counts[place][2], needed)
+            state, doubt = "inconclusive", f"class '{called[place]}': {what}"
         state, doubt = _unless_random(name, evidence, state, doubt)
         detail = f"'{called[worst]}' of {len(labels)} classes, {evidence.runs_as(name)}"
         p_value = min(1.0, len(labels) * min(_p_value(count, rule) for count in counts))
@@ -123,7 +132,7 @@ def agreement(rule: rules.AgreementRule, evidence: Evidence) -> Iterator[Finding
 
 def _pairs(
     key: str,
-    rule: rules.AccuracyRule | rules.AgreementRule,
+    rule: rules.MarginRule | rules.AgreementRule,
     evidence: Evidence,
     read: Callable[[Accuracy, Path], T],
 ) -> Iterator[tuple[str, T, T]]:
@@ -173,12 +182,31 @@ def _counts(
     return lost, gained, len(labels)
 
 
-def _p_value(counts: Counts, rule: rules.AccuracyRule) -> float:
+def _luckiest(counts: list[Counts], rule: rules.MarginRule) -> tuple[int, int] | None:
+    """Return the class that is furthest from passing but by luck, and the images that it takes.
+
+    A class may have few discordant images by luck, too, so all classes together say how many are
+    usual.
+    """
+    usual = sum(lost + gained for lost, gained, _ in counts) / sum(images for *_, images in counts)
+    missing = {}
+    for place, (lost, gained, images) in enumerate(counts):
+        discordant = max(usual, (lost + gained) / images)
+        needed = statistics.images_needed(rule.margin / 100, discordant, confidence=rule.confidence)
+        if needed is not None and needed > images:
+            missing[place] = needed
+    if not missing:
+        return None
+    luckiest = max(missing, key=lambda place: missing[place] / counts[place][2])
+    return luckiest, missing[luckiest]
+
+
+def _p_value(counts: Counts, rule: rules.MarginRule) -> float:
     """Return how often a drop at the margin looks at least as bad."""
     return 1 - statistics.non_inferiority_p_value(*counts, rule.margin / 100)
 
 
-def _images_that_decide(counts: Counts, rule: rules.AccuracyRule) -> str:
+def _images_that_decide(counts: Counts, rule: rules.MarginRule) -> str:
     lost, gained, images = counts
     needed = statistics.images_needed(
         rule.margin / 100, (lost + gained) / images, (lost - gained) / images, rule.confidence
@@ -186,7 +214,7 @@ def _images_that_decide(counts: Counts, rule: rules.AccuracyRule) -> str:
     return text.images_that_decide(images, needed)
 
 
-def _too_few(images: int, rule: rules.AccuracyRule | rules.AgreementRule) -> str:
+def _too_few(images: int, rule: rules.MarginRule | rules.AgreementRule) -> str:
     return f"{images:,} images, but the rule asks for {rule.images:,}"
 
 

@@ -140,6 +140,61 @@ def test_undecided_class_is_named_with_the_images_it_needs(tmp_path: Path) -> No
     assert "class '0': 10 images do not decide, about 52 would" in found.message
 
 
+def with_two_classes(folder: Path, first: int) -> Path:
+    """Make a run with so many images of class 0, all alike, and others of class 1: 20 % differ."""
+    run = with_int8(folder, images=400, correct=400)
+    labels = np.where(np.arange(400) < first, 0, 1)
+    differs = np.flatnonzero(labels == 1)[::5]
+    for name, wrong in (("teacher", differs[::2]), ("onnx-int8", differs[1::2])):
+        predictions = labels.copy()
+        predictions[wrong] = 2
+        rewrite(run, name, labels=labels, predictions=predictions)
+    return run
+
+
+def test_a_lucky_class_does_not_pass_and_says_how_many_images_it_takes(tmp_path: Path) -> None:
+    # 30 images without a difference bound the drop at 2.706 / 32.7 = 8.3 pp. But 74 of all 400
+    # differ, and at 18.5 % a margin of 13 pp takes
+    # (1.645 sqrt(0.185 - 0.0169) + 0.842 sqrt(0.185))^2 / 0.0169 = 64 images.
+    found = judged(with_two_classes(tmp_path, 30), worst_class_drop_pp={"margin": 13})
+    assert found.measured is not None
+    assert found.measured.high < 13
+    assert found.state == "inconclusive"
+    assert "class '0': 30 images may pass by luck, about 64 tell the margin" in found.message
+
+
+def test_classes_with_images_enough_pass(tmp_path: Path) -> None:
+    run = with_two_classes(tmp_path, 80)
+    assert judged(run, worst_class_drop_pp={"margin": 13}).state == "passed"
+
+
+# Bootstrap
+
+
+def test_bootstrap_judges_as_the_score_does_where_images_are_many(tmp_path: Path) -> None:
+    run = with_int8(tmp_path, lost=12, gained=8)  # 0.4 pp, standard error 0.141: [..1.1]
+    for margin, state in ((2.0, "passed"), (1.0, "inconclusive")):
+        found = judged(run, top1_drop_pp={"margin": margin, "interval": "bootstrap"})
+        assert found.state == state
+        assert found.measured is not None
+        assert found.measured.high == pytest.approx(1.14, abs=0.1)
+        assert "onnx-int8, by bootstrap" in found.message
+
+
+def test_bootstrap_fails_a_drop_that_is_surely_more(tmp_path: Path) -> None:
+    run = with_int8(tmp_path, lost=60, gained=8)
+    found = judged(run, top1_drop_pp={"margin": 2, "interval": "bootstrap"})
+    assert found.state == "failed"
+    assert found.p_value == 0
+
+
+def test_bootstrap_of_answers_that_hardly_differ_is_inconclusive(tmp_path: Path) -> None:
+    run = with_int8(tmp_path, lost=9)
+    found = judged(run, top1_drop_pp={"margin": 50, "interval": "bootstrap"})
+    assert found.state == "inconclusive"
+    assert "takes 10 images that one model alone has right, 9 were found" in found.message
+
+
 # agreement_percent
 
 
