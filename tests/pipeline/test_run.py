@@ -189,7 +189,14 @@ def test_ctrl_c_says_how_to_go_on_and_ends_with_130(tmp_path: Path) -> None:
     folder = tmp_path / "run"
     command = [sys.executable, "-m", "edgekd", "run", "digits", "--out", str(folder)]
     command += ["--set", "teacher.train.epochs=500"]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        command,
+        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        # Whoever starts the tests in the background has it ignored.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
+    )
     deadline = time.monotonic() + 60
     while not list((folder / "unfinished").glob("teacher/*")) and time.monotonic() < deadline:
         time.sleep(0.05)
