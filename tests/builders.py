@@ -62,7 +62,7 @@ def make_run(
         images: in the test set.
         correct: how many of them the teacher has right.
         checkpoints: the student's, in order; the teacher's comes before them.
-        artifacts: the student's files; the teacher's file comes before them.
+        artifacts: the student's files, and rivals; the reference comes before them.
         control: checkpoints of the control arm; nothing is exported from them.
         gate: the recipe's rules.
     """
@@ -72,7 +72,7 @@ def make_run(
     for place, name in enumerate(steps):
         write_checkpoint(folder, name, place)
     for place, (name, step) in enumerate(exported.items()):
-        origin = "teacher" if name == REFERENCE else list(steps)[-1]
+        origin = "teacher" if run_folder.is_teachers(name) else list(steps)[-1]
         write_artifact(folder, name, step, origin=origin, place=len(steps) + place)
     beside = dict(control or {})
     for place, name in enumerate(beside):

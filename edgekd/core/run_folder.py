@@ -12,7 +12,8 @@
 
 Checkpoints are called "teacher", "pruned" (before its BN statistics are taken anew),
 "recalibrated", then like the stages. The teacher's artifact is "teacher-onnx-fp32"; the student's
-are called like their targets.
+are called like their targets. What else is called "teacher-TARGET" is a rival of the student: the
+teacher at a target of the student's. No rule is about it unless it is named there.
 
 A file for TensorRT that was measured on a board has its engine beside it, and the engine has an
 accuracy of its own, "SUBJECT-engine".
@@ -35,6 +36,7 @@ from edgekd.core.sensitivity import Sensitivity
 
 REFERENCE = "teacher-onnx-fp32"  # what latency and size are compared with
 CONTROL = "control"  # what distilling is compared with
+_TEACHERS = "teacher-"  # before the target of an artifact of the teacher's
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,11 @@ class Run:
     sensitivity: Sensitivity | None = None
     landscape: Landscape | None = None
     engines: dict[str, records.BuiltEngine] = field(default_factory=dict)  # by the artifact's name
+
+    @property
+    def students(self) -> list[str]:
+        """Name the student's artifacts, in the order of their making."""
+        return [name for name in self.artifacts if not is_teachers(name)]
 
     def shipped(self, artifact: str) -> str:
         """Return whose accuracy counts for an artifact: its engine's, if the board ran one."""
@@ -87,6 +94,16 @@ def measurement(run: Path) -> Path:
 def layers(run: Path) -> Path:
     """Return the folder of the times of a file's layers."""
     return run / "layers"
+
+
+def rival(target: str) -> str:
+    """Return how the teacher is called at a target of the student's."""
+    return f"{_TEACHERS}{target}"
+
+
+def is_teachers(artifact: str) -> bool:
+    """Say whether an artifact is the teacher's: the reference, or a rival of the student."""
+    return artifact.startswith(_TEACHERS)
 
 
 def is_control(name: str) -> bool:

@@ -169,6 +169,7 @@ class Export(Spec):
     platform: str | None = None  # JetPack of the board, such as "jp6.2"; shapes TensorRT's targets
     calibrator: str = "entropy"
     calibration_images: Count = 512  # from the training images
+    rivals: bool = False  # the teacher at the INT8 and FP16 targets, too: is the student worth it?
 
 
 class Profile(Spec):

@@ -78,9 +78,8 @@ def footholds(run: Run) -> list[Foothold]:
         raise RecordError(f"'{run.folder}' has no checkpoint 'teacher', where the ladder begins")
     teachers = ["teacher", *(name for name in run.artifacts if name == REFERENCE)]
     students = [name for name in _checkpoints(run) if name not in teachers]
-    for name in run.artifacts:
-        if name not in teachers:
-            students += [name, *([run_folder.engine(name)] if name in run.engines else [])]
+    for name in run.students:
+        students += [name, *([run_folder.engine(name)] if name in run.engines else [])]
     return [_foothold(run, name) for name in [*teachers, *students]]
 
 

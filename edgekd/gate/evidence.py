@@ -27,9 +27,12 @@ class Evidence:
     lint: Lint | None = None
 
     def names(self, rule: str, asked: tuple[str, ...] | None) -> list[str]:
-        """Return what a rule is for: what it names, or every file of the student's."""
+        """Return what a rule is for: what it names, or every file of the student's.
+
+        The teacher's files but the reference can be named, too.
+        """
         folder = self.run.folder
-        there = [name for name in self.run.artifacts if name != REFERENCE]
+        there = self.run.students
         if not there:
             raise RecordError(
                 f"rule {rule} has nothing to judge: '{folder}' has no exported student"
@@ -41,11 +44,12 @@ class Evidence:
                 f"rule {rule} has nothing to judge: gate.{rule}.artifacts is empty. Leave it out "
                 f"for all of {', '.join(there)}"
             )
+        known = [name for name in self.run.artifacts if name != REFERENCE]
         for name in asked:
-            if name not in there:
+            if name not in known:
                 raise RecordError(
                     f"rule {rule} is for '{name}', which '{folder}' does not have."
-                    f"{did_you_mean(name, there)}"
+                    f"{did_you_mean(name, known)}"
                 )
         return list(asked)
 

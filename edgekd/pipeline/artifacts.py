@@ -1,7 +1,7 @@
-"""Export: the teacher as the reference, the student to every target of the recipe."""
+"""Export: the teacher as the reference and as rivals, the student to every target."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from edgekd.export.qdq import Ranges
 from edgekd.export.target import Target
 from edgekd.export.write import Calibration
 from edgekd.models.checkpoint import Model
+from edgekd.pipeline import plan
 from edgekd.pipeline.job import Job
 from edgekd.quantize import ranges
 
@@ -28,16 +29,20 @@ PARITY_IMAGES = 64
 _BATCH = 32
 
 
-def export_reference(job: Job, teacher: Model) -> None:
-    """Do the step that writes the teacher, for latency and size to be compared with."""
+def export_teacher(job: Job, teacher: Model) -> None:
+    """Do the steps that write the teacher: as the reference of all, and as the rivals asked for."""
     _step(job, REFERENCE, teacher, Target.read("onnx-fp32"))
+    _export(job, teacher, plan.rivals(job.recipe))
 
 
 def export_student(job: Job, student: Model) -> None:
     """Do the steps that write the student to every target of the recipe."""
-    for name in job.recipe.export.targets:
-        target = Target.read(name)
-        _step(job, target.name, student, target, platform_of(job.recipe.export, target))
+    _export(job, student, plan.students(job.recipe))
+
+
+def _export(job: Job, model: Model, targets: Mapping[str, Target]) -> None:
+    for name, target in targets.items():
+        _step(job, name, model, target, platform_of(job.recipe.export, target))
 
 
 def platform_of(spec: specs.Export, target: Target) -> Platform | None:
@@ -143,7 +148,9 @@ def _step(
         "model": model.record.identity(),
         "target": target.model_dump(mode="json"),
         "platform": platform and platform.model_dump(mode="json"),
-        "export": job.recipe.export.model_dump(mode="json", exclude={"targets", "platform"}),
+        "export": job.recipe.export.model_dump(
+            mode="json", exclude={"targets", "platform", "rivals"}
+        ),
         "images": job.splits.train.sha256,
     }
     work = partial(

@@ -7,19 +7,23 @@ from edgekd.agent import plan as plans
 from edgekd.core import files, provenance, records, run_folder, specs
 from edgekd.evaluate import accuracy
 from edgekd.export.target import Target
+from edgekd.models import checkpoint
 from edgekd.models.checkpoint import Model
-from edgekd.pipeline import build
+from edgekd.pipeline import build, plan
 from edgekd.pipeline.job import Job
 from edgekd.profile.local import Subject
 from edgekd.remote import inventory
 
 
-def targets(recipe: specs.Recipe) -> list[str]:
-    """Return the targets whose engines are evaluated: those for TensorRT, if the device has it."""
+def targets(recipe: specs.Recipe) -> dict[str, Target]:
+    """Return the targets of the artifacts whose engines are evaluated, by the artifacts' names.
+
+    They are those for TensorRT, if the device has it.
+    """
     if inventory.usable(recipe.profile.device).device.engine != "tensorrt":
-        return []
-    found = [Target.read(name) for name in recipe.export.targets]
-    return [target.name for target in found if target.runs_on[0] == "tensorrt"]
+        return {}
+    found = {**plan.rivals(recipe), **plan.students(recipe)}
+    return {name: target for name, target in found.items() if target.runs_on[0] == "tensorrt"}
 
 
 def plan_of(run: Path, name: str) -> Path:
@@ -39,24 +43,24 @@ def files_of(run: Path, name: str) -> list[Path]:
 
 def keep(run: Path, subject: Subject, timing: records.Timing) -> None:
     """Copy the engine whose latency is reported of an artifact into the run's folder."""
-    plan = next(
-        plan
-        for plan, built in zip(subject.plans, timing.builds, strict=True)
+    engine = next(
+        engine
+        for engine, built in zip(subject.plans, timing.builds, strict=True)
         if built.p50_ms == timing.p50_ms
     )
-    for source, copy in zip(_with_sidecar(plan), files_of(run, subject.name), strict=True):
+    for source, copy in zip(_with_sidecar(engine), files_of(run, subject.name), strict=True):
         plans.write(str(copy), source.read_bytes())  # for its owner alone
 
 
-def evaluate_all(job: Job, model: Model) -> None:
+def evaluate_all(job: Job, student: Model) -> None:
     """Classify the test images on the board with every engine that was kept.
 
     Args:
         job: whose artifacts were measured.
-        model: the checkpoint that they were exported from.
+        student: the checkpoint that the student's were exported from.
     """
     artifacts = run_folder.read(job.folder).artifacts
-    for name in targets(job.recipe):
+    for name, target in targets(job.recipe).items():
         accurate = run_folder.accuracy(job.folder, run_folder.engine(name))
         depends = {
             "plan": files.sha256_of(plan_of(job.folder, name)),
@@ -70,23 +74,28 @@ def evaluate_all(job: Job, model: Model) -> None:
             f"engine {name}",
             [record_of(job.folder, name), accurate, accurate.with_suffix(".npz")],
             depends,
-            partial(_evaluate, job, name, artifacts[name], model),
+            partial(_evaluate, job, name, target, artifacts[name], student),
         )
 
 
-def _evaluate(job: Job, name: str, artifact: records.Artifact, model: Model) -> None:
-    plan, device, test = plan_of(job.folder, name), job.recipe.profile.device, job.splits.test
+def _evaluate(
+    job: Job, name: str, target: Target, artifact: records.Artifact, student: Model
+) -> None:
+    engine, device, test = plan_of(job.folder, name), job.recipe.profile.device, job.splits.test
+    model = student
+    if run_folder.is_teachers(name):
+        model = checkpoint.load(run_folder.checkpoint(job.folder, "teacher"))
     parity = build.compare(
-        plan,
-        plan.with_name(artifact.file),
+        engine,
+        engine.with_name(artifact.file),
         artifact,
         model,
         job.splits.train,
-        tolerance=Target.read(name).tolerance,
+        tolerance=target.tolerance,
         device=device,
     )
     logits_nk = accuracy.logits_of(
-        plan, test, artifact.normalisation, device=device, progress=job.progress
+        engine, test, artifact.normalisation, device=device, progress=job.progress
     )
     subject = run_folder.engine(name)
     out = run_folder.accuracy(job.folder, subject)
@@ -94,12 +103,12 @@ def _evaluate(job: Job, name: str, artifact: records.Artifact, model: Model) -> 
     built = records.BuiltEngine(
         provenance=provenance.stamp("numpy"),
         parents=(artifact.sha256,),
-        file=plan.name,
-        bytes=plan.stat().st_size,
+        file=engine.name,
+        bytes=engine.stat().st_size,
         parity=parity,
     )
     records.write(built, record_of(job.folder, name))
 
 
-def _with_sidecar(plan: Path) -> list[Path]:
-    return [plan, Path(plans.sidecar(str(plan)))]
+def _with_sidecar(engine: Path) -> list[Path]:
+    return [engine, Path(plans.sidecar(str(engine)))]

@@ -12,7 +12,7 @@ from edgekd.core import files, manifest, records, run_folder
 from edgekd.core.errors import RecordError, UsageError, did_you_mean
 from edgekd.core.manifest import Manifest
 from edgekd.core.records import Artifact
-from edgekd.core.run_folder import REFERENCE, Run
+from edgekd.core.run_folder import Run
 from edgekd.pipeline import verify
 
 GOLDEN = "golden.npz"
@@ -84,7 +84,7 @@ def _check(run: Path) -> None:
 
 
 def _choose(run: Run, target: str | None) -> str:
-    names = [name for name in run.artifacts if name != REFERENCE]
+    names = run.students
     if target is None and len(names) == 1:
         return names[0]
     if target is None:

@@ -1,7 +1,8 @@
 """Which steps a recipe asks for; reads the recipe alone."""
 
-from edgekd.core.run_folder import CONTROL, REFERENCE
+from edgekd.core.run_folder import CONTROL, REFERENCE, rival
 from edgekd.core.specs import Prune, Recipe, Stage
+from edgekd.export.target import Target
 
 
 def stage_names(stages: tuple[Stage, ...]) -> list[str]:
@@ -57,6 +58,28 @@ def control_stages(recipe: Recipe) -> dict[str, Stage]:
     }
 
 
+def students(recipe: Recipe) -> dict[str, Target]:
+    """Return the targets of the student's artifacts, by their names.
+
+    Raises:
+        UsageError: there is no such target.
+    """
+    found = [Target.read(name) for name in recipe.export.targets]
+    return {target.name: target for target in found}
+
+
+def rivals(recipe: Recipe) -> dict[str, Target]:
+    """Return the targets of the teacher's artifacts beside the reference; empty: not asked for.
+
+    Raises:
+        UsageError: there is no such target.
+    """
+    if not recipe.export.rivals:
+        return {}
+    found = students(recipe).values()
+    return {rival(target.name): target for target in found if target.precision != "fp32"}
+
+
 def steps(recipe: Recipe) -> list[str]:
     """Describe the steps of a run, one line each."""
     teacher = recipe.teacher
@@ -72,7 +95,8 @@ def steps(recipe: Recipe) -> list[str]:
         lines.append(f"quantized: W{bits.weights}A{bits.activations}")
     for name, stage in {**named(recipe.stages), **control_stages(recipe)}.items():
         lines.append(f"{name}: {describe(stage)}")
-    lines += [f"export: {target}" for target in (REFERENCE, *recipe.export.targets)]
+    exported = (REFERENCE, *rivals(recipe), *recipe.export.targets)
+    lines += [f"export: {target}" for target in exported]
     twice = ", twice" if recipe.profile.confirm else ""
     lines.append("evaluate: every step, on the test images")
     lines.append(f"profile: {recipe.profile.device}{twice}")

@@ -37,11 +37,12 @@ def check(recipe: specs.Recipe) -> None:
             f"export.platform = '{recipe.export.platform}' shapes targets for TensorRT, and none "
             "is exported: add one, such as tensorrt-fp16, or leave platform out"
         )
-    targets = [target.name for target in found]
+    targets, rivals = [target.name for target in found], list(plan.rivals(recipe))
+    _are_the_students(targets)
     _targets_take(recipe)
     engines = [run_folder.engine(name) for name in on_board.targets(recipe)]
-    _unique([REFERENCE, *plan.checkpoints(recipe), *targets, *engines])
-    _rules_are_about(recipe.gate, targets)
+    _unique([REFERENCE, *plan.checkpoints(recipe), *targets, *rivals, *engines])
+    _rules_are_about(recipe.gate, [*targets, *rivals])
 
 
 def check_stages(recipe: specs.Recipe) -> None:
@@ -88,6 +89,16 @@ def _targets_take(recipe: specs.Recipe) -> None:
             f"no target takes a student of {least} bits, which is for study: set export.targets = "
             "[], or quantise to 8 bits"
         )
+
+
+def _are_the_students(targets: list[str]) -> None:
+    """Refuse a name by which the student would be taken for the teacher, whom no rule is about."""
+    for name in targets:
+        if run_folder.is_teachers(name):
+            raise UsageError(
+                f"'{name}' is kept for what the teacher is exported to: give the target's file a "
+                "name that does not begin with 'teacher-'"
+            )
 
 
 def _control_makes_sense(recipe: specs.Recipe) -> None:

@@ -50,7 +50,7 @@ def run(
             forget_others(job)
         job.workers.wait()
         model = teacher.make(job)
-        artifacts.export_reference(job, model)  # what cannot be exported fails before training
+        artifacts.export_teacher(job, model)  # what cannot be exported fails before training
         first = student.make(job, model)
         final = stages.run(job, named(recipe.stages), first, model)
         control.run_stages(job, first)
@@ -65,7 +65,7 @@ def run(
 def forget_others(job: Job) -> None:
     """Remove what an earlier recipe left in the folder and this one does not ask for."""
     checkpoints = {*plan.checkpoints(job.recipe), *plan.control_checkpoints(job.recipe)}
-    artifacts = {REFERENCE, *(Path(name).stem for name in job.recipe.export.targets)}
+    artifacts = {REFERENCE, *plan.rivals(job.recipe), *plan.students(job.recipe)}
     wanted = {"checkpoints": checkpoints, "artifacts": artifacts}
     engines = on_board.targets(job.recipe)
     wanted["accuracy"] = checkpoints | artifacts | {run_folder.engine(name) for name in engines}

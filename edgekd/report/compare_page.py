@@ -6,7 +6,7 @@ from pathlib import Path
 from edgekd import __version__
 from edgekd.core import files
 from edgekd.core.records import Interval
-from edgekd.core.run_folder import REFERENCE, Run
+from edgekd.core.run_folder import REFERENCE, Run, is_teachers
 from edgekd.report import charts, looks, plots, words, worth
 from edgekd.report.blocks import (
     Block,
@@ -234,7 +234,7 @@ def _name(entry: Entry) -> str:
 
 
 def _series(found: Comparison, entry: Entry) -> int:
-    if entry.artifact == REFERENCE:
+    if is_teachers(entry.artifact):
         return looks.TEACHER
     names = [run.name for run in found.runs]
     return 1 + names.index(entry.run) % _COLOURS

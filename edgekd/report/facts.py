@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from edgekd.core import manifest
 from edgekd.core.errors import RecordError
 from edgekd.core.records import Accuracy, Finding, Interval, Rung, State, Timing
-from edgekd.core.run_folder import REFERENCE, Run
+from edgekd.core.run_folder import REFERENCE, Run, is_teachers
 from edgekd.report import words
 
 _TENSORRT = "tensorrt"  # how its targets and its engine are named
@@ -66,9 +66,8 @@ def students(run: Run) -> list[Student]:
     rungs = {rung.name: rung for rung in run.ladder.rungs} if run.ladder else {}
     measured = {item.timing.subject: item for item in latencies(run)}
     found = []
-    for name, artifact in run.artifacts.items():
-        if name == REFERENCE:
-            continue
+    for name in run.students:
+        artifact = run.artifacts[name]
         rung, latency = rungs.get(run.shipped(name)), measured.get(name)
         accuracy = run.accuracies.get(run.shipped(name))
         found.append(
@@ -96,9 +95,9 @@ def evaluation(run: Run) -> Accuracy | None:
 def pair(run: Run) -> tuple[str, str] | None:
     """Return the names of teacher and final student, if both were evaluated."""
     rungs = [rung.name for rung in run.ladder.rungs] if run.ladder else list(run.accuracies)
-    found = [
-        name for name in rungs if name in run.accuracies and name not in {"teacher", REFERENCE}
-    ]
+    theirs = {"teacher", REFERENCE, *(name for name in run.artifacts if is_teachers(name))}
+    theirs |= {run.shipped(name) for name in theirs}
+    found = [name for name in rungs if name in run.accuracies and name not in theirs]
     teacher = "teacher" if "teacher" in run.accuracies else REFERENCE
     return (teacher, found[-1]) if found and teacher in run.accuracies else None
 
@@ -137,7 +136,7 @@ def blame(run: Run) -> str | None:
 
 
 def speed_sentences(run: Run) -> list[str]:
-    """Say for each student's artifact what the smaller network bought in latency."""
+    """Say for each artifact but the first what was bought in latency."""
     return [
         _speed_sentence(run, item)
         for item in latencies(run)

@@ -105,6 +105,19 @@ def test_the_engine_leads_back_to_its_file_and_to_the_teacher(whole: Run) -> Non
     assert links[f"artifacts/{NAME}/model.plan"].made_from == (f"artifacts/{NAME}/artifact.json",)
 
 
+def test_a_rival_has_an_engine_of_the_teacher_beside_the_ladder(
+    whole: Run, recipe: specs.Recipe, tmp_path: Path
+) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(whole.folder, folder)
+    export = recipe.export.model_copy(update={"rivals": True})
+    run = job.run(recipe.model_copy(update={"export": export}), folder, name="digits", resume=True)
+    assert set(run.engines) == {f"teacher-{NAME}", NAME}
+    assert run.engines[f"teacher-{NAME}"].parity.to_checkpoint.state == "passed"
+    assert run.shipped(f"teacher-{NAME}") in run.accuracies
+    assert list(rungs(run)) == list(rungs(whole))
+
+
 def test_the_report_shows_the_engine(whole: Run) -> None:
     assert ENGINE in html.html(whole)
 

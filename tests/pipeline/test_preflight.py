@@ -1,11 +1,13 @@
 """A recipe's names are looked up before anything is trained."""
 
+from pathlib import Path
+
 import pytest
 
 from edgekd.core import specs
 from edgekd.core.errors import ExportError, UsageError
 from edgekd.pipeline import preflight
-from edgekd.pipeline.plan import control_checkpoints, control_stages, stage_names, steps
+from edgekd.pipeline.plan import control_checkpoints, control_stages, rivals, stage_names, steps
 
 
 @pytest.mark.parametrize(
@@ -65,6 +67,30 @@ def test_the_control_arm_has_the_same_stages_without_a_teacher() -> None:
         assert (mine.methods, mine.ce, mine.teacher) == ((), 1.0, "online")
         taught = ("methods", "ce")
         assert mine.model_copy(update={key: getattr(stage, key) for key in taught}) == stage
+
+
+def test_rivals_are_the_teacher_at_the_lower_precisions_of_the_recipe() -> None:
+    targets = "export.targets=['onnx-fp32','onnx-int8','tensorrt-fp16']"
+    recipe = specs.load("digits", [targets, "export.rivals=true"])
+    assert list(rivals(recipe)) == ["teacher-onnx-int8", "teacher-tensorrt-fp16"]
+    assert [line for line in steps(recipe) if "teacher-" in line] == [
+        "export: teacher-onnx-fp32", "export: teacher-onnx-int8", "export: teacher-tensorrt-fp16",
+    ]  # fmt: skip
+    assert rivals(specs.load("digits", [targets])) == {}
+
+
+def test_a_rule_may_name_a_rival_if_there_is_one() -> None:
+    about = "gate.size_ratio.artifacts=['teacher-onnx-int8']"
+    preflight.check(specs.load("digits", [about, "export.rivals=true"]))
+    with pytest.raises(UsageError, match="'teacher-onnx-int8', but that is not exported"):
+        preflight.check(specs.load("digits", [about]))
+
+
+def test_a_target_cannot_pass_for_the_teacher(tmp_path: Path) -> None:
+    mine = tmp_path / "teacher-mine.toml"
+    mine.write_text('precision = "fp32"\nopset = 18\ntolerance = 0.01\n')
+    with pytest.raises(UsageError, match="'teacher-mine' is kept for what the teacher"):
+        preflight.check(specs.load("digits", [f"export.targets=['{mine}']"]))
 
 
 def test_without_control_there_is_no_arm() -> None:

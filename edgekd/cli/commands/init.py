@@ -64,6 +64,7 @@ learning_rate = 0.01
 targets = ["onnx-fp32", "onnx-int8", "tensorrt-int8"]    # `edgekd list targets`
 calibrator = "entropy"               # `edgekd list calibrators`
 calibration_images = 512             # from the training images
+rivals = false                       # true: the teacher at the INT8 and FP16 targets, too
 
 [profile]
 device = "host-cpu"

@@ -52,6 +52,7 @@ def _figure(
 
     caption = (
         f"Up and left is better. Whiskers are confidence intervals; the dashed line joins what "
-        f"nothing beats in both. Batch {run.measurement.batch} on {run.measurement.device}."
+        f"nothing beats in both. Grey is the teacher. Batch {run.measurement.batch} on "
+        f"{run.measurement.device}."
     )
     return blocks.both_widths(chart.title, caption, draw)
