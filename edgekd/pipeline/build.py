@@ -22,8 +22,8 @@ from edgekd.export.platform import Platform
 from edgekd.export.target import Target
 from edgekd.models import score
 from edgekd.models.checkpoint import Model
-from edgekd.pipeline import artifacts
-from edgekd.remote import checkup, inventory, lines
+from edgekd.pipeline import artifacts, engines
+from edgekd.remote import checkup, inventory
 
 log = logging.getLogger(__name__)
 
@@ -54,6 +54,7 @@ def survey(
     Raises:
         UsageError: the device or the target is not for TensorRT, or the platform is not the
             board's.
+        ExportError: the board's TensorRT does not read the target's opset.
         DeviceError: the board cannot be reached, or has neither TensorRT's Python package nor
             trtexec.
     """
@@ -78,7 +79,10 @@ def survey(
             f"'{device}' has neither TensorRT's Python package nor trtexec, so it builds no "
             f"engine: see `edgekd doctor --device {device}`"
         )
-    _must_be_its_own(platform, _version(probe, builder), device)
+    version = engines.version_of(probe, builder)
+    _must_be_its_own(platform, version, device)
+    opset = platform.opset if platform else target.opset
+    engines.check_opset(f"target '{target.name}'", opset, version, device)
     return Site(place, fleet, builder)
 
 
@@ -188,14 +192,6 @@ def compare(
     )
     _warn(compared)
     return compared
-
-
-def _version(probe: lines.Probe, builder: str) -> str | None:
-    """Return a board's version of TensorRT, such as "10.3.0"; None: it does not say."""
-    told = probe.engines.get(builder)
-    if told in {None, "unknown"}:
-        return probe.jetson.tensorrt if probe.jetson else None
-    return told
 
 
 def _must_be_its_own(platform: Platform | None, version: str | None, device: str) -> None:

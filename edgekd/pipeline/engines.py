@@ -10,13 +10,17 @@ import json
 import os
 from pathlib import Path
 
-from edgekd.core import files
-from edgekd.core.errors import DeviceError, RecordError
+import onnx
+
+from edgekd.core import catalogue, files
+from edgekd.core.errors import ExportError, RecordError
 from edgekd.core.progress import Progress
 from edgekd.core.records import Shapes
 from edgekd.export import metadata
 from edgekd.export.formats import tensorrt
-from edgekd.remote import inventory, lines, session
+from edgekd.export.platform import Platform
+from edgekd.lint import operators
+from edgekd.remote import checkup, inventory, lines
 
 
 def built(
@@ -34,12 +38,14 @@ def built(
 
     Raises:
         RecordError: no ONNX file.
-        ExportError: TensorRT refuses it.
+        ExportError: TensorRT does not read its opset, or refuses it.
         DeviceError: the board cannot be reached, or has no TensorRT.
     """
     sizes = _sizes(model, batch)
     wishes = tensorrt.Wishes(profiles=sizes)
-    folder = _folder() / _key(model, place, None if sizes is None else batch)
+    told = checkup.ask(place)
+    check_opset(f"'{model}'", _opset(model), version_of(told, "tensorrt"), place.name)
+    folder = _folder() / _key(model, place, told, None if sizes is None else batch)
     plans = tuple(folder / f"{number}.plan" for number in range(1, count + 1))
     missing = [plan for plan in plans if not _usable(plan, model)]
     if missing:
@@ -51,6 +57,46 @@ def built(
     return plans
 
 
+def version_of(told: lines.Probe, builder: str) -> str | None:
+    """Return a board's version of TensorRT, such as "10.3.0"; None: it does not say."""
+    version = told.engines.get(builder)
+    if version in {None, "unknown"}:
+        return told.jetson.tensorrt if told.jetson else None
+    return version
+
+
+def check_opset(what: str, opset: int, version: str | None, device: str) -> None:
+    """Refuse an opset that a board's TensorRT does not read.
+
+    Args:
+        what: is written in it, for the message.
+        opset: of ONNX.
+        version: of TensorRT, such as "10.3.0"; None: not known, and all is taken.
+        device: the board's name.
+
+    Raises:
+        ExportError: the opset is too old or too new; the message names the way out.
+    """
+    if version is None:
+        return
+    major, minor = map(int, version.split(".")[:2])
+    first, _, last = operators.opsets((major, minor))
+    if first <= opset <= last:
+        return
+    platforms = map(Platform.read, catalogue.names("profiles/platforms"))
+    fitting = [each.name for each in platforms if f"{major}.{minor}" in each.tensorrt]
+    choice = f"--platform {fitting[0]}" if fitting else "the --platform of its JetPack"
+    raise ExportError(
+        f"{what} is written in opset {opset}, but '{device}' has TensorRT {version}, which reads "
+        f"opsets {first} to {last}: export with {choice} (`edgekd list platforms`)"
+    )
+
+
+def _opset(model: Path) -> int:
+    written = onnx.load(str(model), load_external_data=False).opset_import
+    return max(int(each.version) for each in written if each.domain in {"", "ai.onnx"})
+
+
 def _sizes(model: Path, batch: int) -> dict[str, Shapes] | None:
     """Return the sizes of a free batch that the file's notes do not name; None: there are none."""
     notes = metadata.read(model)
@@ -60,11 +106,7 @@ def _sizes(model: Path, batch: int) -> dict[str, Shapes] | None:
     return {notes.input_name: Shapes(min=shape, opt=shape, max=shape)}
 
 
-def _key(model: Path, place: inventory.Place, batch: int | None) -> str:
-    with session.talk("probe", reach=place.reach) as said:
-        told = next((line for line in said if isinstance(line, lines.Probe)), None)
-    if told is None:
-        raise DeviceError(f"'{place.name}' does not say what it is")
+def _key(model: Path, place: inventory.Place, told: lines.Probe, batch: int | None) -> str:
     jetson = told.jetson
     facts = {
         "onnx": files.sha256_of(model),

@@ -1,7 +1,8 @@
 """One verb at a time, on files: what ``edgekd prune``, ``finetune`` and ``export`` do."""
 
+import contextlib
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -134,7 +135,8 @@ def export(
 ) -> records.Artifact:
     """Export a model to one target; parity and ranges are taken from the training images.
 
-    With ``device``, that board builds the engine, and runs it on the same images.
+    With ``device``, that board builds the engine, and runs it on the same images. What fails leaves
+    nothing in ``out``, so that the same call can be made again.
     """
     _must_be_free(out)
     wanted = Target.read(target) if batch is None else Target.read(target).at_batch(batch)
@@ -146,14 +148,15 @@ def export(
     model = arguments.open(splits)
     spec = specs.Export(targets=(target,), calibrator=calibrator, calibration_images=images)
     shown = splits.train if splits else None
-    artifact = artifacts.export(
-        model, wanted, spec, shown, out, seed=seed, random=source == "random", platform=board
-    )
-    if site is None:
-        return artifact
-    return build.build(
-        site, wanted, artifact, out, model=model, images=shown, seed=seed, progress=progress
-    )
+    with _all_or_nothing(out):
+        artifact = artifacts.export(
+            model, wanted, spec, shown, out, seed=seed, random=source == "random", platform=board
+        )
+        if site is None:
+            return artifact
+        return build.build(
+            site, wanted, artifact, out, model=model, images=shown, seed=seed, progress=progress
+        )
 
 
 def load(source: str, arguments: ModelArguments, seed: int) -> Splits:
@@ -162,6 +165,19 @@ def load(source: str, arguments: ModelArguments, seed: int) -> Splits:
     if size is None and source.startswith("folder:"):
         size = checkpoint.stored_size(arguments.name)
     return sources.load(specs.Data(source=source, image_size=size), seed=seed)
+
+
+@contextlib.contextmanager
+def _all_or_nothing(out: Path) -> Iterator[None]:
+    """Leave a free folder as it was found if something fails."""
+    there = out.exists()
+    try:
+        yield
+    except BaseException:
+        shutil.rmtree(out, ignore_errors=True)
+        if there:
+            out.mkdir(exist_ok=True)
+        raise
 
 
 def _must_be_free(out: Path) -> None:

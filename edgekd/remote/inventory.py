@@ -5,6 +5,11 @@
     host = "192.0.2.17"
     user = "edge"
 
+    [bench]                        # this machine is a board: no SSH
+    profile = "agx-orin-64gb"
+    local = true
+    python = "/usr/bin/python3"    # that sees TensorRT; left out: edgekd's own
+
 It is the file that ``--inventory`` names, else ``$EDGEKD_INVENTORY``, else
 ``~/.config/edgekd/devices.toml``; the working directory is never searched.
 """
@@ -14,9 +19,9 @@ import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from edgekd.core import catalogue, checking
 from edgekd.core.errors import UsageError, did_you_mean
@@ -26,6 +31,7 @@ from edgekd.remote.session import Local
 from edgekd.remote.ssh import Ssh
 
 _LABEL = "label:"
+_HERE = {"profile", "local", "python", "labels"}  # what an entry can say of this machine
 # A word that ssh takes for neither an option nor two words.
 Word = Annotated[str, Field(pattern=r"^[^\s\-][^\s]*$")]
 
@@ -34,7 +40,8 @@ class Entry(checking.Spec):
     """How one board is reached."""
 
     profile: str  # a built-in device, or a file that ends in .toml
-    host: Word  # a name, an address, or a Host of the ssh configuration
+    local: bool = False  # it is this machine
+    host: Word | None = None  # a name, an address, or a Host of the ssh configuration
     user: Word | None = None
     port: Annotated[int, Field(ge=1, le=65535)] | None = None
     jump: Word | None = None  # a host to go through, as ssh's -J takes it
@@ -44,6 +51,15 @@ class Entry(checking.Spec):
     folder: str = "/tmp"  # noqa: S108 - where its private folders are made; needs room
     trtexec: str | None = None  # its path; None: on the PATH, or where JetPack puts it
     labels: tuple[str, ...] = ()
+
+    @model_validator(mode="after")
+    def _is_here_or_away(self) -> Self:
+        if not self.local and self.host is None:
+            raise ValueError("host: missing; or local = true, if the board is this machine")
+        odd = sorted(self.model_fields_set - _HERE) if self.local else []
+        if odd:
+            raise ValueError(f"local = true needs no way to the board: leave out {', '.join(odd)}")
+        return self
 
 
 @dataclass(frozen=True)
@@ -172,6 +188,10 @@ def _place(name: str, entry: Entry, path: Path) -> Place:
     profile = entry.profile
     if profile.endswith(".toml"):
         profile = str(_beside(path, Path(profile)))
+    if entry.host is None:
+        python = entry.python if "python" in entry.model_fields_set else None
+        here = Local(place=f"'{name}'", python=python)
+        return Place(name, entry.profile, devices.find(profile), here)
     way = Ssh(
         name=name,
         host=entry.host,

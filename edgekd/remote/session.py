@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import IO, Self
 
 from edgekd.core.errors import DeviceError, EdgekdError, RecordError
-from edgekd.remote import lines
+from edgekd.remote import bundle, lines
 from edgekd.remote.errand import Errand, LostError, Reach, Start
 
 log = logging.getLogger(__name__)
@@ -43,21 +43,30 @@ class Local:
 
     Args:
         command: how it is started; None: as it comes with edgekd.
+        place: its name in messages.
+        python: another Python of 3.8 or later to start it with; None: this one.
     """
 
     command: Sequence[str] | None = None
     place: str = ""
+    python: str | None = None
     pauses_s: tuple[float, ...] = ()
 
     def prepare(self, errand: Errand, folder: Path) -> Start:
         """Write the request; the agent reads and writes files where they are."""
-        command = [*(local_command() if self.command is None else self.command), errand.verb]
+        command = [*self._command(folder), errand.verb]
         request = errand.resolved(lambda file: str(file.path.absolute()))
         if request is not None:
             file = folder / "request.json"
             file.write_text(json.dumps(request), encoding="utf-8")
             command.append(str(file))
         return Start(command)
+
+    def _command(self, folder: Path) -> Sequence[str]:
+        if self.python is None:
+            return local_command() if self.command is None else self.command
+        bundle.write(folder / "agent.pyz")  # this Python's packages are not for that one
+        return ["env", "-u", "PYTHONPATH", self.python, str(folder / "agent.pyz")]
 
     def fault(self, status: int, stderr: str, *, landed: bool) -> DeviceError | None:  # noqa: ARG002
         """Return None: no way leads to where we are."""

@@ -1,6 +1,7 @@
 """``edgekd export --device``: the engine, built where it will run."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -68,3 +69,31 @@ def test_a_target_for_another_engine_is_refused_first(
     status, _, err = edgekd(*arguments, "--device", tmp_path / "gpu.toml")
     assert status == 2
     assert "target 'onnx-int8' is not made for TensorRT" in err
+
+
+def test_a_build_that_fails_can_be_tried_again(
+    edgekd: Command, arguments: list[object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    device = board.here(tmp_path, monkeypatch, "10.3.0")
+    library = os.environ["EDGEKD_CUDART"]
+    monkeypatch.setenv("EDGEKD_CUDART", str(tmp_path / "gone.so"))
+    status, _, _ = edgekd(*arguments, "--device", device)
+    assert status == 4
+    assert not (tmp_path / "out").exists()
+    monkeypatch.setenv("EDGEKD_CUDART", library)
+    assert edgekd(*arguments, "--device", device)[0] == 0
+
+
+def test_an_opset_that_the_board_does_not_read_is_refused_first(
+    edgekd: Command, arguments: list[object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "new.toml").write_text(
+        'precision = "fp32"\nopset = 21\ntolerance = 0.1\nbatch = 1\nruns_on = ["tensorrt"]\n'
+    )
+    arguments[arguments.index("tensorrt-int8")] = tmp_path / "new.toml"
+    device = board.installed(tmp_path, monkeypatch, "8.6.1")
+    status, _, err = edgekd(*arguments, "--device", device)
+    assert status == 5
+    assert "target 'new' is written in opset 21, but " in err
+    assert "has TensorRT 8.6.1, which reads opsets 1 to 17: export with --platform jp6.0" in err
+    assert not (tmp_path / "out").exists()

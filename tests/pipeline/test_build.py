@@ -130,3 +130,16 @@ def test_a_platform_of_another_tensorrt_is_refused(
     target, platform = Target.read("tensorrt-int8"), Platform.read("jp6.2")
     with pytest.raises(UsageError, match=r"'jp6\.2' has TensorRT 10\.3, but .* has 8\.6\.1"):
         build.survey(str(tmp_path / "gpu.toml"), target, platform)
+
+
+def test_a_board_that_is_this_machine_runs_engines_with_its_own_python(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fleet = board.local(tmp_path, "10.3.0")
+    correct = evaluate(digits_net(tmp_path), None, "host-cpu")
+    (tmp_path / "packages").mkdir()
+    (tmp_path / "packages" / "numpy.py").write_text("raise SystemExit('built for this Python')")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "packages"))
+    model, plan = built("bench", tmp_path, fleet)
+    assert tensorrt.verify(plan, model).tensorrt == "10.3.0"
+    assert evaluate(plan, None, "bench", fleet) == correct

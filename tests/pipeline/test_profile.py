@@ -9,7 +9,7 @@ import onnx
 import pytest
 
 from edgekd.core import files, records, specs
-from edgekd.core.errors import EnvironmentMissingError, UsageError
+from edgekd.core.errors import EnvironmentMissingError, ExportError, UsageError
 from edgekd.core.progress import Silent
 from edgekd.export.formats import tensorrt
 from edgekd.pipeline import engines, profile
@@ -193,3 +193,17 @@ def test_models_of_two_sizes_do_not_take_turns(tmp_path: Path) -> None:
     other = nets.linear(tmp_path / "other.onnx", np.eye(4), (1, 2, 2), 1)
     with pytest.raises(UsageError, match="inputs of one shape"):
         profile.profile(net(tmp_path), other, spec("host-cpu"), tmp_path / "o", progress=Silent())
+
+
+def test_a_file_in_an_opset_that_the_board_does_not_read_is_not_sent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = inventory.usable(board.installed(tmp_path, monkeypatch, "8.6.1"))
+    model = net(tmp_path)
+    newer = onnx.load(model)
+    newer.opset_import[0].version = 18
+    onnx.save(newer, model)
+    with pytest.raises(
+        ExportError, match=r"net.onnx' is written in opset 18, .* --platform jp6\.0"
+    ):
+        engines.built(model, place, 1, 1, Silent())

@@ -166,7 +166,7 @@ def test_any_text_is_an_inventory_or_a_mistake(scratch: Path, text: str) -> None
         entries = inventory.read(scratch)
     except UsageError:
         return
-    assert all(entry.host for entry in entries.values())
+    assert all(entry.host or entry.local for entry in entries.values())
 
 
 def test_a_label_stands_for_every_entry_that_has_it(tmp_path: Path) -> None:
@@ -187,3 +187,20 @@ def test_a_bare_kind_of_board_is_no_place(tmp_path: Path) -> None:
     assert found.board is not None
     # An entry's name, this machine, and a name that nobody knows:
     assert [inventory.kind_of_board(name, file) for name in ("nano", "host-cpu", "x")] == [None] * 3
+
+
+def test_an_entry_can_be_this_machine(tmp_path: Path) -> None:
+    file = write(tmp_path / "fleet.toml", BOARD.replace('host = "192.0.2.17"', "local = true"))
+    place = inventory.find("line-3", file)
+    assert place.reach == Local(place="'line-3'")
+    assert (place.kind, place.device.engine) == ("orin-nano-8gb", "tensorrt")
+
+
+def test_this_machine_needs_no_way(tmp_path: Path) -> None:
+    said = refused(tmp_path, BOARD + 'local = true\nuser = "edge"\n')
+    assert "local = true needs no way to the board: leave out host, user" in said
+
+
+def test_an_entry_without_a_way_is_refused(tmp_path: Path) -> None:
+    said = refused(tmp_path, BOARD.replace('host = "192.0.2.17"', ""))
+    assert "host: missing; or local = true, if the board is this machine" in said
