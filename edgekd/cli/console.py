@@ -61,9 +61,14 @@ def show(run: Run) -> None:
 
 def verdict(found: Verdict) -> None:
     """Print each finding and the verdict on stdout."""
-    for finding in found.findings:
+    from edgekd.gate import text
+
+    messages, doubts = text.told_once(found.findings)
+    for finding, message in zip(found.findings, messages, strict=True):
         aside = " (informative)" if finding.informative else ""
-        print(f"{finding.state.upper():<12} {finding.message}{aside}")
+        print(f"{finding.state.upper():<12} {message}{aside}")
+    for doubt in doubts:
+        print(f"in doubt: {doubt}")
     print(f"verdict: {found.state}")
 
 

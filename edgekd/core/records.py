@@ -185,6 +185,7 @@ class Finding(Part):
     informative: bool
     p_value: float | None = None  # of so bad a measurement, were the truth at the limit
     message: str  # one line for people
+    doubts: tuple[str, ...] = ()  # why its measurement is not believed; the message ends in them
 
 
 class Verdict(Record):

@@ -17,6 +17,7 @@ def finding(
     detail: str,
     doubt: str = "",
     p_value: float | None = None,
+    doubts: tuple[str, ...] = (),
 ) -> Finding:
     """Return what a rule found about an artifact.
 
@@ -30,6 +31,7 @@ def finding(
         detail: for people, what the numbers come from.
         doubt: why it is not decided, and what would; empty: it is.
         p_value: how often a model at the limit looks at least as bad; None: it is exact.
+        doubts: why the measurement itself is not believed.
     """
     look = text.LOOKS[key]
     return Finding(
@@ -42,7 +44,8 @@ def finding(
         state=state,
         informative=rule.informative,
         p_value=p_value,
-        message=text.line(look, measured, limit, state, detail, doubt),
+        message=text.line(look, measured, limit, state, detail, doubt or text.together(doubts)),
+        doubts=doubts,
     )
 
 

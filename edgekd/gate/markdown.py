@@ -2,9 +2,12 @@
 
 import re
 
-from edgekd.core.records import Finding, Interval, Verdict
+from edgekd.core.records import Finding, Interval, Unit, Verdict
 from edgekd.gate.characters import one_line
-from edgekd.gate.text import LOOKS, Look
+from edgekd.gate.text import LOOKS, told_once
+
+# What stands after a number; all others: a blank and the unit.
+_UNITS: dict[Unit, str] = {"ratio": "x", "per s": " images/s", "findings": ""}
 
 
 def markdown(verdict: Verdict) -> str:
@@ -18,27 +21,34 @@ def markdown(verdict: Verdict) -> str:
         "",
     ]
     doubtful = [finding for finding in verdict.findings if finding.state != "passed"]
-    lines += [f"- {_escaped(finding.message)}" for finding in doubtful]
+    messages, doubts = told_once(doubtful)
+    lines += [f"- {_escaped(message)}" for message in messages]
+    lines += [f"- in doubt: {_escaped(doubt)}" for doubt in doubts]
     return "\n".join([*lines, ""] if doubtful else lines)
 
 
 def _row(finding: Finding) -> str:
-    look = LOOKS[finding.rule]
+    look, unit = LOOKS[finding.rule], _UNITS.get(finding.unit, f" {finding.unit}")
     state = finding.state + (" (informative)" if finding.informative else "")
-    measured = _shown(finding.measured, look) if finding.measured else "not measurable"
+    measured = (
+        _shown(finding.measured, _digits(finding), unit) if finding.measured else "not measurable"
+    )
     cells = [
         state if finding.state == "passed" else f"**{state}**",
         finding.rule,
         _escaped(finding.artifact),
         measured,
-        f"{'>= ' if look.at_least else ''}{finding.limit:g}{look.after_limit}",
+        f"{'>= ' if look.at_least else ''}{finding.limit:.10g}{unit}",
     ]
     return "| " + " | ".join(cells) + " |"
 
 
-def _shown(interval: Interval, look: Look) -> str:
-    digits = look.digits + 1
-    value = f"{interval.value:.{digits}f}{look.after_limit}"
+def _digits(finding: Finding) -> int:
+    return 0 if finding.unit == "findings" else LOOKS[finding.rule].digits + 1
+
+
+def _shown(interval: Interval, digits: int, unit: str) -> str:
+    value = f"{interval.value:.{digits}f}{unit}"
     if interval.low == interval.high:
         return value
     return f"{value} [{interval.low:.{digits}f}, {interval.high:.{digits}f}]"

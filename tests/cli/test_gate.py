@@ -186,3 +186,16 @@ def test_json_has_every_rule_with_its_numbers(edgekd: Command, run: Path, tmp_pa
     drop, mib = json.loads(out)["findings"]
     assert mib["measured"]["value"] == size / 2**20
     assert drop["p_value"] > 0.5
+
+
+def test_doubts_about_the_measurement_are_printed_once(
+    run: Path, edgekd: Command, tmp_path: Path
+) -> None:
+    path = run_folder.measurement(run) / "measurement.json"
+    builders.change(Measurement, path, warnings=("other programs took 40 %",))
+    written = rules(tmp_path, f"{SPEED}\nlatency_p50_ms = {{ limit = 1000 }}")
+    status, out, _ = edgekd("gate", run, "--rules", written)
+    assert status == 3
+    assert out.count("other programs took 40 %") == 1
+    as_json = json.loads(edgekd("gate", run, "--rules", written, "--json")[1])
+    assert all(found["doubts"] == ["other programs took 40 %"] for found in as_json["findings"])

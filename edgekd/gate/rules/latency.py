@@ -99,7 +99,7 @@ def throughput(rule: rules.ThroughputRule, evidence: Evidence) -> Iterator[Findi
             missing = "the record is too old to say: measure again"
             yield finding(key, rule, name, None, rule.least, "inconclusive", detail, missing)
             continue
-        state, doubt = _doubted(
+        state, doubt, doubts = _doubted(
             side_above(found, rule.least), key, rule, measurement, timing, found
         )
         seconds = Interval(
@@ -109,7 +109,7 @@ def throughput(rule: rules.ThroughputRule, evidence: Evidence) -> Iterator[Findi
             confidence=found.confidence,
         )
         p_value = p_values.ratio_p_value(seconds, 1 / rule.least)
-        yield finding(key, rule, name, found, rule.least, state, detail, doubt, p_value)
+        yield finding(key, rule, name, found, rule.least, state, detail, doubt, p_value, doubts)
 
 
 def energy(rule: rules.LatencyRule, evidence: Evidence) -> Iterator[Finding]:
@@ -229,9 +229,9 @@ def _judged(
     name = timing.subject
     if found is None:
         return finding(key, rule, name, None, rule.limit, "inconclusive", detail, missing)
-    state, doubt = _doubted(side(found, rule.limit), key, rule, measurement, timing, found)
+    state, doubt, doubts = _doubted(side(found, rule.limit), key, rule, measurement, timing, found)
     p_value = p_values.ratio_p_value(found, rule.limit)
-    return finding(key, rule, name, found, rule.limit, state, detail, doubt, p_value)
+    return finding(key, rule, name, found, rule.limit, state, detail, doubt, p_value, doubts)
 
 
 def _doubted(
@@ -241,16 +241,17 @@ def _doubted(
     measurement: Measurement,
     timing: Timing,
     found: Interval,
-) -> tuple[State, str]:
+) -> tuple[State, str, tuple[str, ...]]:
     """What makes a measurement doubtful makes its answer so, a pass as well as a failure."""
     _check_confidence(key, rule, found, "measured")
     doubts = measurement.doubts if key == ENERGY else measurement.warnings
     if doubts:
-        return "inconclusive", "; ".join(doubts)
+        return "inconclusive", "", doubts
     if timing.runs < rule.runs:
-        return "inconclusive", f"{timing.runs} timed inferences, but the rule asks for {rule.runs}"
+        doubt = f"{timing.runs} timed inferences, but the rule asks for {rule.runs}"
+        return "inconclusive", doubt, ()
     doubt = "take more blocks or a quieter machine" if state == "inconclusive" else ""
-    return state, doubt
+    return state, doubt, ()
 
 
 def _check_confidence(key: str, rule: rules.MeasuredRule, found: Interval, how: str) -> None:
