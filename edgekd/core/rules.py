@@ -110,6 +110,8 @@ class Gate(Spec):
     parity_sd: LimitRule | None = None  # largest error of a logit / their standard deviation
     lint: LintRule | None = None
     latency_baseline_ratio: LatencyRule | None = None  # median over the baseline's
+    latency_p90_baseline_ratio: LatencyRule | None = None  # p90 over the baseline's
+    latency_p99_baseline_ratio: LatencyRule | None = None  # p99 over the baseline's
     memory_baseline_ratio: MemoryRule | None = None
     size_baseline_ratio: LimitRule | None = None
 

@@ -52,6 +52,8 @@ LOOKS = {
     "parity_sd": Look("largest error of a logit", "sd", 3, " standard deviations"),
     "lint": Look("lint findings", "findings", 0),
     "latency_baseline_ratio": Look("latency", "ratio", 2, _BASELINES),
+    "latency_p90_baseline_ratio": Look("latency p90", "ratio", 2, _BASELINES),
+    "latency_p99_baseline_ratio": Look("latency p99", "ratio", 2, _BASELINES),
     "memory_baseline_ratio": Look("peak memory", "ratio", 2, _BASELINES),
     "size_baseline_ratio": Look("size", "ratio", 2, _BASELINES),
 }

@@ -45,6 +45,8 @@ RULES: dict[str, Callable[[Any, Evidence], Iterable[Finding]]] = {
     "parity_sd": files.parity,
     "lint": files.lint,
     "latency_baseline_ratio": latency.baseline_ratio,
+    "latency_p90_baseline_ratio": latency.p90_baseline_ratio,
+    "latency_p99_baseline_ratio": latency.p99_baseline_ratio,
     "memory_baseline_ratio": latency.memory_baseline_ratio,
     "size_baseline_ratio": files.size_baseline_ratio,
 }

@@ -40,23 +40,18 @@ def p99_ratio(rule: rules.LatencyRule, evidence: Evidence) -> Iterator[Finding]:
 
 
 def baseline_ratio(rule: rules.LatencyRule, evidence: Evidence) -> Iterator[Finding]:
-    """Judge the median latency over the baseline's, measured another day on the same device.
+    """Judge the median latency over the baseline's."""
+    yield from _baseline_ratio("latency_baseline_ratio", "p50_ms", rule, evidence)
 
-    The two were not measured in turns, so the interval goes from the least of the one over the
-    most of the other to the reverse.
-    """
-    key = "latency_baseline_ratio"
-    measurement = evidence.measurement(key, rule.devices)
-    for name, timing in _timings(key, rule, evidence):
-        now, then = timing.p50_ms, evidence.entry(name, key).p50_ms
-        found = Interval(
-            value=now.value / then.value,
-            low=now.low / then.high,
-            high=now.high / then.low,
-            confidence=min(now.confidence, then.confidence),
-        )
-        detail = f"{_ms(then)} -> {_ms(now)}, {name}"
-        yield _judged(key, rule, measurement, timing, found, detail)
+
+def p90_baseline_ratio(rule: rules.LatencyRule, evidence: Evidence) -> Iterator[Finding]:
+    """Judge the latency that one in ten inferences exceeds over the baseline's."""
+    yield from _baseline_ratio("latency_p90_baseline_ratio", "p90_ms", rule, evidence)
+
+
+def p99_baseline_ratio(rule: rules.LatencyRule, evidence: Evidence) -> Iterator[Finding]:
+    """Judge the latency that one in a hundred inferences exceeds over the baseline's."""
+    yield from _baseline_ratio("latency_p99_baseline_ratio", "p99_ms", rule, evidence)
 
 
 def p50(rule: rules.MedianRule, evidence: Evidence) -> Iterator[Finding]:
@@ -186,6 +181,31 @@ def _tail_ratio(
         times = (f"{float(np.quantile(of, quantile)):.3g} ms" for of in (theirs, mine))
         detail = f"{' -> '.join(times)}, {name}"
         yield _judged(key, rule, measurement, timing, found, detail, missing)
+
+
+def _baseline_ratio(
+    key: str, which: str, rule: rules.LatencyRule, evidence: Evidence
+) -> Iterator[Finding]:
+    """Judge a percentile over the baseline's, measured another day on the same device.
+
+    The two were not measured in turns, so the interval goes from the least of the one over the
+    most of the other to the reverse.
+    """
+    measurement = evidence.measurement(key, rule.devices)
+    for name, timing in _timings(key, rule, evidence):
+        now, then = getattr(timing, which), getattr(evidence.entry(name, key), which)
+        if now is None or then is None:
+            missing = f"p99 takes {_P99_RUNS} timed inferences, now and for the baseline"
+            yield _judged(key, rule, measurement, timing, None, name, missing)
+            continue
+        found = Interval(
+            value=now.value / then.value,
+            low=now.low / then.high,
+            high=now.high / then.low,
+            confidence=min(now.confidence, then.confidence),
+        )
+        detail = f"{_ms(then)} -> {_ms(now)}, {name}"
+        yield _judged(key, rule, measurement, timing, found, detail)
 
 
 def _timings(

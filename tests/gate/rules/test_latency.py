@@ -223,6 +223,24 @@ def test_ratio_to_the_baseline_goes_from_best_over_worst_to_the_reverse(tmp_path
     assert found == ms(0.5, 1.0, 1.5)
 
 
+@pytest.mark.parametrize("which", ["p90", "p99"])
+def test_tails_are_compared_with_the_baselines(tmp_path: Path, which: str) -> None:
+    then = baseline(with_timing(tmp_path / "then", **{f"{which}_ms": ms(1.9, 2.0, 2.1)}))
+    run = with_timing(tmp_path / "now", **{f"{which}_ms": ms(3.8, 4.0, 4.2)})
+    for limit, state in ((2.22, "passed"), (2.0, "inconclusive"), (1.8, "failed")):
+        found = judged(run, then, **{f"latency_{which}_baseline_ratio": {"limit": limit}})
+        assert found.measured is not None
+        assert (found.measured.value, found.state) == (2.0, state)
+
+
+def test_p99_that_a_baseline_does_not_have_is_inconclusive(tmp_path: Path) -> None:
+    then = baseline(with_timing(tmp_path / "then", p99_ms=None))
+    run = with_timing(tmp_path / "now")
+    found = judged(run, then, latency_p99_baseline_ratio={"limit": 1000})
+    assert found.state == "inconclusive"
+    assert "p99 takes 299 timed inferences, now and for the baseline" in found.message
+
+
 def test_memory_is_compared_with_the_baselines(tmp_path: Path) -> None:
     then = baseline(with_timing(tmp_path / "then", peak_memory_mib=40.0))
     run = with_timing(tmp_path / "now", peak_memory_mib=50.0)
