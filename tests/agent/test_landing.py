@@ -95,7 +95,7 @@ def test_a_caller_that_leaves_ends_the_agent(tmp_path: Path) -> None:
 
 
 def test_a_caller_that_falls_silent_is_taken_for_gone(tmp_path: Path) -> None:
-    with land(TEXT.replace("SILENT_S = 60.0", "SILENT_S = 0.2")) as landed:
+    with land(TEXT.replace("SILENT_S = 60.0", "SILENT_S = 3.0")) as landed:  # long enough to start
         assert landed.stdin is not None
         landed.stdin.write(errand(tmp_path, arguments=["60"]))
         landed.stdin.flush()  # and no sign of life after that
