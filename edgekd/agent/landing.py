@@ -48,6 +48,7 @@ class Watch(threading.Thread):
         self.folder = folder
         self.agent: Optional[subprocess.Popen[bytes]] = None
         self.limit_s = 0.0
+        self.leaving = False
         self.end: Optional[float] = None  # on the monotonic clock; None: not started yet
 
     def guard(self, agent: subprocess.Popen[bytes], limit_s: float) -> None:
@@ -70,6 +71,7 @@ class Watch(threading.Thread):
                 self._leave()
 
     def _leave(self) -> None:
+        self.leaving = True
         end(self.agent)
         shutil.rmtree(self.folder, ignore_errors=True)
         os._exit(1)
@@ -245,6 +247,8 @@ def run(errand: Dict[str, Any], watch: Watch) -> int:
         status = agent.wait()
     finally:
         end(agent)
+    if watch.leaving:  # it was the watch that ended the agent, and ends this process next
+        watch.join()
     if status < 0:
         memory = " (was there enough memory?)" if status == -signal.SIGKILL else ""
         refuse("the agent was ended by signal %d before it was done%s" % (-status, memory))
