@@ -100,8 +100,7 @@ def _about(run: Run) -> list[str]:
         found.append(f"measured on {run.measurement.device}")
     record = run.verdict or run.ladder or run.measurement or teacher
     if record:
-        made_at = record.provenance.made_at
-        found.append(f"{made_at.day} {made_at:%B %Y, %H:%M} UTC")
+        found.append(words.moment(record.provenance.made_at))
     return found
 
 

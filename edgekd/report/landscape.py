@@ -5,11 +5,10 @@ from pathlib import Path
 from edgekd import __version__
 from edgekd.core import files
 from edgekd.core.landscape import Landscape, Terrain
-from edgekd.report import heat, plots, svg, words
+from edgekd.report import heat, pages, plots, svg, words
 from edgekd.report.blocks import (
     Block,
     Cell,
-    Code,
     Column,
     Figure,
     Note,
@@ -19,7 +18,6 @@ from edgekd.report.blocks import (
     both_widths,
     number,
 )
-from edgekd.report.pages import template
 from edgekd.report.plots import Curve
 from edgekd.report.svg import WIDE, Chart
 
@@ -52,13 +50,17 @@ _CAUTIONS = (
 
 def html(found: Landscape) -> str:
     """Return the page."""
-    sections = [_numbers(found), _lines(found), _planes(found), _passages(found), _origin(found)]
-    made_at = found.provenance.made_at
-    return template("base").render(
+    weights = (
+        f"weights of {one.subject} ({one.model}): {sha256}"
+        for one, sha256 in zip(found.terrains, found.parents, strict=True)
+    )
+    origin = pages.origin(found.provenance, f"images: {found.images_sha256}", *weights)
+    sections = [_numbers(found), _lines(found), _planes(found), _passages(found), origin]
+    return pages.template("base").render(
         title="The loss around " + words.listing([one.subject for one in found.terrains]),
         about=[
             f"{found.images:,} training images of {found.source}",
-            f"{made_at.day} {made_at:%B %Y, %H:%M} UTC",
+            words.moment(found.provenance.made_at),
         ],
         doubts=_doubts(found),
         sections=[section for section in sections if section.blocks],
@@ -228,22 +230,6 @@ def _passages(found: Landscape) -> Section:
         ),
     )
     return Section("paths", "Between checkpoints", blocks)
-
-
-def _origin(found: Landscape) -> Section:
-    made = found.provenance
-    lines = [
-        " ".join(made.command),
-        f"machine: {made.machine}",
-        f"seed: {made.seed}",
-        "versions: " + ", ".join(f"{name} {version}" for name, version in made.versions.items()),
-        f"images: {found.images_sha256}",
-    ]
-    lines += [
-        f"weights of {one.subject} ({one.model}): {sha256}"
-        for one, sha256 in zip(found.terrains, found.parents, strict=True)
-    ]
-    return Section("provenance", "Provenance", (Code("\n".join(lines)),))
 
 
 def _digits(value: float) -> str:

@@ -5,10 +5,9 @@ from pathlib import Path
 from edgekd import __version__
 from edgekd.core import files
 from edgekd.core.sensitivity import Damage, Layer, Mixed, Sensitivity
-from edgekd.report import charts, svg, words
+from edgekd.report import charts, pages, svg, words
 from edgekd.report.blocks import (
     Cell,
-    Code,
     Column,
     Note,
     Section,
@@ -18,7 +17,6 @@ from edgekd.report.blocks import (
     number,
 )
 from edgekd.report.charts import Bar
-from edgekd.report.pages import template
 from edgekd.report.svg import WIDE, Chart
 
 _INT8, _FLOAT = 2, 1  # colours
@@ -31,14 +29,16 @@ _CAUTION = (
 
 def html(found: Sensitivity) -> str:
     """Return the page."""
-    sections = [_bars(found), _table(found), _mixed(found), _origin(found)]
-    made_at = found.provenance.made_at
-    return template("base").render(
+    origin = pages.origin(
+        found.provenance, f"images: {found.images_sha256}", f"weights: {found.parents[0]}"
+    )
+    sections = [_bars(found), _table(found), _mixed(found), origin]
+    return pages.template("base").render(
         title=f"What INT8 costs {found.subject}",
         about=[
             f"target {found.target}, ranges by {found.calibration}",
             f"{found.images:,} validation images of {found.source}",
-            f"{made_at.day} {made_at:%B %Y, %H:%M} UTC",
+            words.moment(found.provenance.made_at),
         ],
         doubts=[_CAUTION] if found.mixed is not None else [],
         sections=[section for section in sections if section.blocks],
@@ -180,19 +180,6 @@ def _trials(mixed: Mixed) -> Table:
             for place, one in enumerate(mixed.trials, 1)
         ),
     )
-
-
-def _origin(found: Sensitivity) -> Section:
-    made = found.provenance
-    lines = [
-        " ".join(made.command),
-        f"machine: {made.machine}",
-        f"seed: {made.seed}",
-        "versions: " + ", ".join(f"{name} {version}" for name, version in made.versions.items()),
-        f"images: {found.images_sha256}",
-        f"weights: {found.parents[0]}",
-    ]
-    return Section("provenance", "Provenance", (Code("\n".join(lines)),))
 
 
 def digits(value: float) -> str:

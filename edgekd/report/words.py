@@ -1,6 +1,7 @@
 """Numbers as people read them: the same digits in the terminal, in charts and in tables."""
 
 from collections.abc import Iterable
+from datetime import datetime
 
 from edgekd.core.records import Interval, State
 
@@ -23,6 +24,11 @@ _SIGNIFICANT = 3
 _MOST_DIGITS = 4
 _KIB, _MIB = 2**10, 2**20
 _MINUTE_S, _HOUR_S = 60, 3600
+
+
+def moment(made_at: datetime) -> str:
+    """Return "3 May 2026, 14:05 UTC"."""
+    return f"{made_at.day} {made_at:%B %Y, %H:%M} UTC"
 
 
 def fixed(value: float, digits: int) -> str:
