@@ -61,9 +61,9 @@ def show(run: Run) -> None:
 
 def verdict(found: Verdict) -> None:
     """Print each finding and the verdict on stdout."""
-    from edgekd.gate import text
+    from edgekd.core import findings
 
-    messages, doubts = text.told_once(found.findings)
+    messages, doubts = findings.told_once(found.findings)
     for finding, message in zip(found.findings, messages, strict=True):
         aside = " (informative)" if finding.informative else ""
         print(f"{finding.state.upper():<12} {message}{aside}")

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from edgekd.core import rules, statistics
+from edgekd.core.findings import together
 from edgekd.core.records import Finding, Interval, State
 from edgekd.gate import text
 
@@ -44,7 +45,7 @@ def finding(
         state=state,
         informative=rule.informative,
         p_value=p_value,
-        message=text.line(look, measured, limit, state, detail, doubt or text.together(doubts)),
+        message=text.line(look, measured, limit, state, detail, doubt or together(doubts)),
         doubts=doubts,
     )
 

@@ -3,9 +3,9 @@
 import os
 from pathlib import Path
 
+from edgekd.core.characters import one_line
 from edgekd.core.errors import EnvironmentMissingError
 from edgekd.core.records import Finding, Verdict
-from edgekd.gate.characters import one_line
 from edgekd.gate.markdown import markdown
 from edgekd.gate.place import Place
 

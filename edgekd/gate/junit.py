@@ -2,8 +2,8 @@
 
 from xml.etree import ElementTree as ET
 
+from edgekd.core.characters import one_line
 from edgekd.core.records import Finding, Verdict
-from edgekd.gate.characters import one_line
 
 
 def junit(verdict: Verdict) -> str:

@@ -2,9 +2,10 @@
 
 import re
 
+from edgekd.core.characters import one_line
+from edgekd.core.findings import told_once
 from edgekd.core.records import Finding, Interval, Unit, Verdict
-from edgekd.gate.characters import one_line
-from edgekd.gate.text import LOOKS, told_once
+from edgekd.gate.text import LOOKS
 
 # What stands after a number; all others: a blank and the unit.
 _UNITS: dict[Unit, str] = {"ratio": "x", "per s": " images/s", "findings": ""}

@@ -4,8 +4,8 @@ import json
 from typing import Any
 
 from edgekd import __version__
+from edgekd.core.characters import one_line
 from edgekd.core.records import Finding, Verdict
-from edgekd.gate.characters import one_line
 from edgekd.gate.place import Place
 from edgekd.gate.text import LOOKS
 

@@ -1,11 +1,10 @@
 """What a rule is called and how its numbers are shown; one line for people about each finding."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from edgekd.core.bootstrap import FEWEST_DISCORDANT
-from edgekd.core.records import Finding, Interval, State, Unit
-from edgekd.gate.characters import one_line
+from edgekd.core.characters import one_line
+from edgekd.core.records import Interval, State, Unit
 
 _MANY = 1_000_000  # images: more than any test set that one could wish for
 _MIB = 2**20
@@ -79,17 +78,6 @@ def line(
     return one_line(f"{said}, {bound} ({detail}){because}")
 
 
-def together(doubts: Sequence[str]) -> str:
-    """Return why a measurement is not believed, as it ends a message."""
-    return one_line("; ".join(doubts))
-
-
-def told_once(findings: Sequence[Finding]) -> tuple[list[str], list[str]]:
-    """Return each message without the doubts about its measurement, and each of these once."""
-    doubts = dict.fromkeys(doubt for finding in findings for doubt in finding.doubts)
-    return [_without_doubts(finding) for finding in findings], list(doubts)
-
-
 def mib(count: float) -> str:
     """Say "3.24 MiB" of a number of bytes."""
     return f"{count / _MIB:.3g} MiB"
@@ -121,12 +109,6 @@ def too_few_to_draw(discordant: int) -> str:
         f"the bootstrap takes {FEWEST_DISCORDANT} images that one model alone has right, "
         f'{discordant} were found: use interval = "score"'
     )
-
-
-def _without_doubts(finding: Finding) -> str:
-    if not finding.doubts:
-        return finding.message
-    return f"{finding.message.removesuffix(together(finding.doubts))}its measurement is in doubt"
 
 
 def _bounds(interval: Interval, state: State, digits: int, *, decides_low: bool) -> str:

@@ -151,8 +151,7 @@ def doubts(run: Run) -> list[str]:
         manifest.check_records(run)
     except RecordError as error:
         found.append(str(error))
-    if run.measurement:
-        found += [f"latency: {warning}" for warning in run.measurement.warnings]
+    found += _measurement_doubts(run)
     for name, artifact in run.artifacts.items():
         if not artifact.accuracy_valid:
             found.append(f"'{name}' was calibrated on random data: its accuracy means nothing")
@@ -200,6 +199,18 @@ def _state(run: Run, artifact: str) -> State | None:
     ]
     worst: tuple[State, ...] = ("failed", "inconclusive", "passed")
     return next((state for state in worst if state in states), None)
+
+
+def _measurement_doubts(run: Run) -> list[str]:
+    """Return what speaks against the measurement, and against one that only the verdict knows."""
+    measured = run.measurement
+    known = measured.doubts if measured else ()
+    found = [f"latency: {warning}" for warning in measured.warnings] if measured else []
+    if measured and measured.energy:
+        found += [f"energy: {doubt}" for doubt in measured.energy.doubts]
+    findings = run.verdict.findings if run.verdict else ()
+    told = dict.fromkeys(doubt for finding in findings for doubt in finding.doubts)
+    return found + [f"the verdict's measurement: {doubt}" for doubt in told if doubt not in known]
 
 
 def _evidence(rung: Rung) -> str:

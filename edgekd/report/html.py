@@ -5,6 +5,7 @@ from pathlib import Path
 
 from edgekd import __version__
 from edgekd.core import files
+from edgekd.core.findings import message
 from edgekd.core.records import Interval, State
 from edgekd.core.run_folder import Run
 from edgekd.report import facts, looks, words
@@ -27,6 +28,14 @@ from edgekd.report.sections import (
 )
 
 _NOT_JUDGED = "Not judged"
+
+
+@dataclass(frozen=True)
+class Reason:
+    """What stands in the way of a pass."""
+
+    text: str
+    doubted: bool  # for what is told against the measurement
 
 
 @dataclass(frozen=True)
@@ -118,10 +127,13 @@ def _summary(run: Run) -> str:
     return f"Of {words.count(len(deciding), 'finding')}, {words.listing(parts)}."
 
 
-def _reasons(run: Run) -> list[str]:
-    """Return what stands in the way of a pass."""
+def _reasons(run: Run) -> list[Reason]:
     findings = run.verdict.findings if run.verdict else ()
-    return [f.message for f in findings if f.state != "passed" and not f.informative]
+    return [
+        Reason(message(finding), bool(finding.doubts))
+        for finding in findings
+        if finding.state != "passed" and not finding.informative
+    ]
 
 
 def _cards(run: Run) -> list[Card]:

@@ -5,6 +5,7 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from edgekd.core import findings
 from edgekd.core.records import State
 from edgekd.core.run_folder import REFERENCE, Run
 from edgekd.report import facts, words, worth
@@ -114,9 +115,9 @@ def energy_table(run: Run) -> RenderableType | None:
 
 def verdict_lines(run: Run) -> list[RenderableType]:
     """Return one line for each finding, and the verdict as the last line."""
-    findings = facts.sort_findings(run.verdict.findings) if run.verdict else []
+    found = facts.sort_findings(run.verdict.findings) if run.verdict else []
     lines: list[RenderableType] = []
-    for finding in findings:
+    for finding in found:
         # Padded by itself, so that a message that wraps does not run under its state.
         line = Table.grid(padding=(0, 0))
         line.add_column(width=_STATE_WIDTH, no_wrap=True)
@@ -124,7 +125,7 @@ def verdict_lines(run: Run) -> list[RenderableType]:
         aside = " (informative)" if finding.informative else ""
         line.add_row(
             Text(words.STATE_WORDS[finding.state], style=_STYLES[finding.state]),
-            Text(finding.message + aside),
+            Text(findings.message(finding) + aside),
         )
         lines.append(line)
     last = Text(facts.verdict_line(run))

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from edgekd.core.findings import message
 from edgekd.core.records import Finding
 from edgekd.core.run_folder import Run
 from edgekd.report import blocks, charts, facts, looks, words
@@ -78,7 +79,7 @@ def _figure(run: Run, unit: str, findings: Sequence[Finding]) -> blocks.Figure:
         for finding in findings
         if finding.measured is not None
     ]
-    sentences = "; ".join(finding.message for finding in findings)
+    sentences = "; ".join(map(message, findings))
     title = f"{_TITLES.get(unit, f'What is measured in {unit}')} against their limits"
     chart = Chart("rules-" + _SLUGS.get(unit, unit.lower().replace(" ", "-")), title, sentences)
     caption = (
