@@ -25,6 +25,26 @@ class Calibrator(ABC):
         """Return low <= 0 and high >= 0; both 0: no value but zero was seen."""
 
 
+class ThresholdCalibrator(Calibrator):
+    """Cuts |value| at a threshold that it chooses by their histogram."""
+
+    def __init__(self) -> None:
+        self.histogram = Histogram()
+
+    def observe(self, values: NDArray[np.float32]) -> None:
+        """Take note of finite values, of any shape."""
+        self.histogram.add(values)
+
+    def range(self) -> tuple[float, float]:
+        """Return the values' own range, cut at the threshold."""
+        counts = self.histogram.used()
+        return self.histogram.clipped(self.threshold(counts)) if len(counts) else (0.0, 0.0)
+
+    @abstractmethod
+    def threshold(self, counts: NDArray[np.int64]) -> float:
+        """Return the largest |value| that is kept, for the counts of one bin or more."""
+
+
 def create(name: str, options: Mapping[str, object] | None = None) -> Calibrator:
     """Return a calibrator that has seen nothing yet.
 
@@ -32,6 +52,16 @@ def create(name: str, options: Mapping[str, object] | None = None) -> Calibrator
         UsageError: no such calibrator, or no such option.
     """
     return plugins.create(CALIBRATORS, name, Calibrator, dict(options or {}))  # type: ignore[type-abstract]
+
+
+def without_zeros(counts: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Return one bin's counts or more with the second bin's for the first, which holds the zeros.
+
+    Behind a ReLU half of all values are zeros, and they are exact at any scale.
+    """
+    found = counts.astype(np.float64)
+    found[0] = found[min(1, len(found) - 1)]
+    return found
 
 
 class Histogram:

@@ -23,6 +23,8 @@ if sys.argv[1] == "dies":
     sys.stdout.write('{"schema_ver')
     sys.stdout.flush()
     os.kill(os.getpid(), 9)
+while sys.argv[1] == "talks":
+    print("{}" * 1000, flush=True)
 time.sleep(float(sys.argv[1]))
 print('{"schema_version": 1, "type": "done"}')
 """
@@ -43,6 +45,16 @@ def errand(folder: Path, **changes: Any) -> bytes:
     } | changes  # fmt: skip
     text = json.dumps(tree).encode()
     return b"%010d" % len(text) + text + agent
+
+
+def wait_for_agent(landed: subprocess.Popen[bytes], folder: Path) -> None:
+    """Give the landing an errand of a minute, and return once its agent runs."""
+    assert landed.stdin is not None
+    assert landed.stdout is not None
+    landed.stdin.write(errand(folder, arguments=["60"]))
+    landed.stdin.flush()
+    while b'"machine"' not in landed.stdout.readline():
+        pass
 
 
 def lines(landed: subprocess.Popen[bytes]) -> list[dict[str, Any]]:
@@ -105,14 +117,19 @@ def test_a_caller_that_falls_silent_is_taken_for_gone(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_time_is_up_even_when_nobody_reads_what_is_said(tmp_path: Path) -> None:
+    text = TEXT.replace("_FAREWELL_S = 5.0", "_FAREWELL_S = 0.1")
+    with land(text) as landed:
+        assert landed.stdin is not None
+        landed.stdin.write(errand(tmp_path, arguments=["talks"], limit_s=1.0))
+        landed.stdin.flush()
+        assert landed.wait(20) == 1
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_landing_that_is_told_to_end_cleans_up(tmp_path: Path) -> None:
     with land() as landed:
-        assert landed.stdin is not None
-        assert landed.stdout is not None
-        landed.stdin.write(errand(tmp_path, arguments=["60"]))
-        landed.stdin.flush()
-        while b'"machine"' not in landed.stdout.readline():
-            pass
+        wait_for_agent(landed, tmp_path)
         landed.terminate()
         assert landed.wait(20) == 1
     assert list(tmp_path.iterdir()) == []
@@ -120,12 +137,7 @@ def test_a_landing_that_is_told_to_end_cleans_up(tmp_path: Path) -> None:
 
 def test_a_folder_that_a_landing_lives_in_is_not_swept(tmp_path: Path) -> None:
     with land() as landed:
-        assert landed.stdin is not None
-        assert landed.stdout is not None
-        landed.stdin.write(errand(tmp_path, arguments=["60"]))
-        landed.stdin.flush()
-        while b'"machine"' not in landed.stdout.readline():
-            pass
+        wait_for_agent(landed, tmp_path)
         (folder,) = tmp_path.iterdir()
         os.utime(folder, (0, 0))
         landing.sweep(str(tmp_path))
@@ -166,13 +178,16 @@ def test_a_lock_names_its_holder_and_is_free_afterwards(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(landing.tempfile, "tempdir", str(tmp_path))
-    monkeypatch.setattr(landing, "say", lambda *_, **__: None)
-    with landing.alone("me@here", 0.0):
+    with landing.alone("me@here", 0.0, mute):
         assert (tmp_path / "edgekd.lock").read_text().startswith("me@here since 20")
         assert (tmp_path / "edgekd.lock").stat().st_mode & 0o777 == 0o666
         with pytest.raises(landing.RefusedError, match="in use by me@here since"):
-            enter(lambda: landing.alone("you@there", 0.0))
-    enter(lambda: landing.alone("you@there", 0.0))
+            enter(lambda: landing.alone("you@there", 0.0, mute))
+    enter(lambda: landing.alone("you@there", 0.0, mute))
+
+
+def mute(*_: Any, **__: Any) -> None:
+    pass
 
 
 def enter(lock: Callable[[], Any]) -> None:
@@ -185,8 +200,8 @@ def test_a_lock_that_is_a_link_is_refused(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(landing.tempfile, "tempdir", str(tmp_path))
     (tmp_path / "precious").write_text("mine")
     (tmp_path / "edgekd.lock").symlink_to(tmp_path / "precious")
-    with pytest.raises(OSError, match="symbolic links"):
-        enter(lambda: landing.alone("me@here", 0.0))
+    with pytest.raises(landing.RefusedError, match=r"symbolic links.*remove it"):
+        enter(lambda: landing.alone("me@here", 0.0, mute))
     assert (tmp_path / "precious").read_text() == "mine"
 
 

@@ -1,8 +1,10 @@
 """Q001 to Q010: Q and DQ that are valid one by one."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from onnx import NodeProto, TensorProto
 
 from edgekd.lint.model import PAIRED, WEIGHTED, Graph, Version, attribute, given, is_default
@@ -56,15 +58,9 @@ def per_channel(graph: Graph, node: NodeProto) -> bool:
 )  # fmt: skip
 def zero_point_is_zero(graph: Graph) -> Iterator[Hit]:
     """Yield Q and DQ with another zero point."""
-    for node in graph.of(*PAIRED):
-        name = given(node, 2)
-        if not name:
-            continue
-        if not graph.is_constant(name):
-            yield at(node, "the zero point is computed, where a constant was expected", None, name)
-            continue
-        value = graph.numbers(name)
-        if value is not None and value.any():
+    yield from _computed(graph, 2, "zero point")
+    for node, name, value in _constants(graph, 2):
+        if value.any():
             worst = value.flat[np.argmax(np.abs(value))]
             yield at(node, f"the zero point is {worst:g}, where 0 was expected", None, name)
 
@@ -97,14 +93,8 @@ def zero_point_is_int8(graph: Graph) -> Iterator[Hit]:
 )  # fmt: skip
 def scale_is_sound(graph: Graph) -> Iterator[Hit]:
     """Yield Q and DQ with a bad scale."""
-    for node in graph.of(*PAIRED):
-        name = given(node, 1)
-        if not graph.is_constant(name):
-            yield at(node, "the scale is computed, where a constant was expected", None, name)
-            continue
-        value = graph.numbers(name)
-        if value is None:
-            continue
+    yield from _computed(graph, 1, "scale")
+    for node, name, value in _constants(graph, 1):
         if not value.size:
             yield at(node, "the scale has no value", None, name)
         elif not (np.isfinite(value) & (value > 0)).all():
@@ -254,3 +244,20 @@ def opset_is_late_enough(graph: Graph) -> Iterator[Hit]:
 
 def _size(shape: list[int | None] | None) -> int:
     return int(np.prod([size or 0 for size in shape or []]))
+
+
+def _computed(graph: Graph, place: int, what: str) -> Iterator[Hit]:
+    """Yield Q and DQ whose input at ``place`` is no constant."""
+    for node in graph.of(*PAIRED):
+        name = given(node, place)
+        if name and not graph.is_constant(name):
+            yield at(node, f"the {what} is computed, where a constant was expected", None, name)
+
+
+def _constants(graph: Graph, place: int) -> Iterator[tuple[NodeProto, str, NDArray[Any]]]:
+    """Yield each Q and DQ with the name and the values of its input at ``place``, where known."""
+    for node in graph.of(*PAIRED):
+        name = given(node, place)
+        value = graph.numbers(name) if name and graph.is_constant(name) else None
+        if value is not None:
+            yield node, name, value

@@ -7,37 +7,25 @@ Source: Szymon Migacz, 2017, "8-bit Inference with TensorRT", GPU Technology Con
 import numpy as np
 from numpy.typing import NDArray
 
-from edgekd.quantize.calibrator import Calibrator, Histogram
+from edgekd.quantize.calibrator import ThresholdCalibrator, without_zeros
 
 _LEVELS = 128  # steps of |value| in signed 8 bits
 _STRIDE = 8  # bins from one threshold to the next: 256 thresholds or more are tried
 
 
-class Entropy(Calibrator):
+class Entropy(ThresholdCalibrator):
     """Minimise KL(P || Q) over thresholds.
 
     P is the histogram of |value| with what lies beyond the threshold added to the last bin; Q is
     the histogram up to there, written in 128 levels and spread again over the bins in use.
     """
 
-    def __init__(self) -> None:
-        self._histogram = Histogram()
-
-    def observe(self, values: NDArray[np.float32]) -> None:
-        """Take note of finite values, of any shape."""
-        self._histogram.add(values)
-
-    def range(self) -> tuple[float, float]:
-        """Return the range, to the width of eight bins."""
-        counts = self._histogram.used().astype(np.float64)
-        if not len(counts):
-            return 0.0, 0.0
-        # Behind a ReLU the first bin holds half of all values, and they are exact at any scale.
-        counts[0] = counts[1] if len(counts) > 1 else counts[0]
-        ends = [*range(_LEVELS, len(counts), _STRIDE), len(counts)]
-        divergences = [divergence(counts, end) for end in ends]
-        best = ends[int(np.argmin(divergences))]
-        return self._histogram.clipped(best * self._histogram.width)
+    def threshold(self, counts: NDArray[np.int64]) -> float:
+        """Return the threshold, to the width of eight bins."""
+        inner = without_zeros(counts)
+        ends = [*range(_LEVELS, len(inner), _STRIDE), len(inner)]
+        divergences = [divergence(inner, end) for end in ends]
+        return float(ends[int(np.argmin(divergences))] * self.histogram.width)
 
 
 def divergence(counts: NDArray[np.float64], end: int, levels: int = _LEVELS) -> float:

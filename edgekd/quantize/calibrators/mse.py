@@ -3,40 +3,27 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from edgekd.quantize.calibrator import Calibrator, Histogram
+from edgekd.quantize.calibrator import ThresholdCalibrator, without_zeros
 
 _STEPS = 255
 _CANDIDATES = 128
 
 
-class MeanSquaredError(Calibrator):
+class MeanSquaredError(ThresholdCalibrator):
     """Minimise mean (|value| - threshold)_+ ** 2 + step ** 2 / 12 over thresholds.
 
     step is the width of the range over 255: rounding errors are taken as uniform within a step.
     Exact zeros, as behind a ReLU, are rounded without error and do not count.
     """
 
-    def __init__(self) -> None:
-        self._histogram = Histogram()
-
-    def observe(self, values: NDArray[np.float32]) -> None:
-        """Take note of finite values, of any shape."""
-        self._histogram.add(values)
-
-    def range(self) -> tuple[float, float]:
-        """Return the best of 128 ranges, equally spaced up to the largest |value|."""
-        counts = self._histogram.used().astype(np.float64)
-        if not len(counts):
-            return 0.0, 0.0
-        counts[0] = counts[1] if len(counts) > 1 else counts[0]
-        centres = (np.arange(len(counts)) + 0.5) * self._histogram.width
-        largest = max(-self._histogram.low, self._histogram.high)
-        ranges = [
-            self._histogram.clipped(largest * share / _CANDIDATES)
-            for share in range(1, _CANDIDATES + 1)
-        ]
-        errors = [_error(counts, centres, low, high) for low, high in ranges]
-        return ranges[int(np.argmin(errors))]
+    def threshold(self, counts: NDArray[np.int64]) -> float:
+        """Return the best of 128 thresholds, equally spaced up to the largest |value|."""
+        inner = without_zeros(counts)
+        centres = (np.arange(len(inner)) + 0.5) * self.histogram.width
+        largest = max(-self.histogram.low, self.histogram.high)
+        thresholds = [largest * share / _CANDIDATES for share in range(1, _CANDIDATES + 1)]
+        errors = [_error(inner, centres, *self.histogram.clipped(one)) for one in thresholds]
+        return thresholds[int(np.argmin(errors))]
 
 
 def _error(

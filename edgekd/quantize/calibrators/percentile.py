@@ -3,10 +3,10 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from edgekd.quantize.calibrator import Calibrator, Histogram
+from edgekd.quantize.calibrator import ThresholdCalibrator
 
 
-class Percentile(Calibrator):
+class Percentile(ThresholdCalibrator):
     """Cut at the least threshold that at least ``percentile`` percent of all |value| do not exceed.
 
     Args:
@@ -19,18 +19,11 @@ class Percentile(Calibrator):
     def __init__(self, *, percentile: float = 99.99) -> None:
         if not 0 < percentile <= 100:  # noqa: PLR2004
             raise ValueError(f"percentile must lie in (0, 100], but is {percentile}")
+        super().__init__()
         self._ratio = percentile / 100
-        self._histogram = Histogram()
 
-    def observe(self, values: NDArray[np.float32]) -> None:
-        """Take note of finite values, of any shape."""
-        self._histogram.add(values)
-
-    def range(self) -> tuple[float, float]:
-        """Return the range, to the width of one bin."""
-        counts = self._histogram.used()
-        if not len(counts):
-            return 0.0, 0.0
+    def threshold(self, counts: NDArray[np.int64]) -> float:
+        """Return the threshold, to the width of one bin."""
         below = np.cumsum(counts)
         index = int(np.searchsorted(below, self._ratio * below[-1], side="left"))
-        return self._histogram.clipped((index + 1) * self._histogram.width)
+        return (index + 1) * self.histogram.width
