@@ -1,6 +1,8 @@
 """Fixtures that every test may use, and the rule about skips."""
 
 import os
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,21 @@ settings.register_profile("edgekd", deadline=None, derandomize="CI" in os.enviro
 settings.load_profile("edgekd")
 
 ALLOWED_SKIPS = Path(__file__).parent / "allowed_skips.txt"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_temporary_folder() -> Iterator[None]:
+    """Tests that measure do not wait for those of other workers: the lock of a machine lies there.
+
+    Its path is short, as those of sockets must be.
+    """
+    with (
+        tempfile.TemporaryDirectory(prefix="edgekd-t") as folder,
+        pytest.MonkeyPatch.context() as p,
+    ):
+        p.setenv("TMPDIR", folder)
+        p.setattr(tempfile, "tempdir", folder)
+        yield
 
 
 @pytest.fixture(scope="session")

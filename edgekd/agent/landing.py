@@ -25,7 +25,7 @@ import sys
 import tempfile
 import threading
 import time
-from typing import Any, Dict, Iterator, List, Optional
+from typing import Any, Callable, Dict, Iterator, List, Optional
 
 SILENT_S = 60.0  # without a sign of life the caller is taken for gone
 PIECE = 192 * 1024  # bytes of a file in one line
@@ -167,22 +167,23 @@ def take(files: List[Dict[str, Any]]) -> None:
 
 
 @contextlib.contextmanager
-def alone(client: str, wait_s: float) -> Iterator[None]:
-    """Hold the board's lock: what is measured must not share the board with another errand.
+def alone(client: str, wait_s: float, tell: Callable[..., object]) -> Iterator[None]:
+    """Hold the machine's lock: what is measured must not share the machine with another errand.
+
+    Agents without a landing take it, too. ``tell`` writes a line, "waiting", as ``say`` would.
 
     Raises:
-        RefusedError: another client has it, and keeps it for ``wait_s``.
+        RefusedError: another client has it, and keeps it for ``wait_s``; or it cannot be opened.
     """
-    path = os.path.join(tempfile.gettempdir(), "edgekd.lock")
-    lock = open_lock(path)
+    lock = open_lock(os.path.join(tempfile.gettempdir(), "edgekd.lock"))
     try:
         limit, told = time.monotonic() + wait_s, False
         while not locked(lock):
             holder = os.pread(lock, 200, 0).decode("utf-8", "replace").strip() or "somebody"
             if time.monotonic() > limit:
-                raise RefusedError("the board is in use by %s: try again later" % holder)
+                raise RefusedError("the machine is in use by %s: try again later" % holder)
             if not told:
-                say("waiting", holder=holder)
+                tell("waiting", holder=holder)
                 told = True
             time.sleep(0.2)
         os.ftruncate(lock, 0)
@@ -194,13 +195,19 @@ def alone(client: str, wait_s: float) -> Iterator[None]:
 
 
 def open_lock(path: str) -> int:
-    """Open a file that every user of the board may lock."""
+    """Open a file that every user of the machine may lock."""
     try:
-        return os.open(path, os.O_RDWR | os.O_NOFOLLOW)
-    except FileNotFoundError:  # kernels refuse O_CREAT for another user's file in /tmp
+        with contextlib.suppress(FileNotFoundError):
+            return os.open(path, os.O_RDWR | os.O_NOFOLLOW)
+        # Only now: kernels refuse O_CREAT for another user's file in /tmp.
         lock = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CREAT, 0o666)
         os.fchmod(lock, 0o666)
-        return lock
+    except OSError as error:
+        raise RefusedError(
+            "the lock of this machine, '%s', cannot be opened: %s. It must be a file that every "
+            "user may write to: remove it" % (path, error.strerror)
+        ) from error
+    return lock
 
 
 def locked(file: int) -> bool:
@@ -289,7 +296,7 @@ def main() -> int:
             watch.start()
             with contextlib.ExitStack() as stack:
                 if errand["alone"]:
-                    stack.enter_context(alone(errand["client"], errand["wait_s"]))
+                    stack.enter_context(alone(errand["client"], errand["wait_s"], say))
                 say("ready")
                 return run(errand, watch)
     except (OSError, ValueError, RefusedError) as error:

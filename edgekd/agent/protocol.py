@@ -20,8 +20,8 @@ class AgentError(Exception):
     """Something that the host must hear about.
 
     Args:
-        kind: "model" (the file cannot be opened or run), "engine" (its runtime is missing) or
-            "request" (what the host asked for cannot be done).
+        kind: "model" (the file cannot be opened or run), "engine" (its runtime is missing),
+            "request" (what the host asked for cannot be done) or "board" (somebody else uses it).
         message: what was found and what was expected.
     """
 

@@ -1,5 +1,8 @@
 """What an agent is asked to do, which files it reads and writes, and the ways to reach it."""
 
+import getpass
+import os
+import socket
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -9,6 +12,8 @@ from typing import IO, Any, Protocol
 from edgekd.agent import plan
 from edgekd.core.errors import DeviceError
 from edgekd.remote import lines, weights
+
+WAIT_S = 600.0  # for another client that measures on the same machine
 
 
 class LostError(DeviceError):
@@ -51,6 +56,15 @@ def model(path: Path) -> Sent:
     return Sent(path, (record,) if record.is_file() else ())
 
 
+def client() -> str:
+    """Return who asks, for others who have to wait."""
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):  # a container knows numbers only
+        user = f"user {os.getuid()}"
+    return f"{user}@{socket.gethostname()}"
+
+
 Named = Callable[[Sent | Fetched], str]
 
 
@@ -60,6 +74,11 @@ class Errand:
 
     verb: str
     request: Mapping[str, object] | None = None
+
+    @property
+    def measures(self) -> bool:
+        """Say whether it must have its machine to itself: it takes times, or takes long."""
+        return self.verb not in ("probe", "infer")
 
     def resolved(self, named: Named) -> dict[str, Any] | None:
         """Return the request as JSON values: each file as the agent calls it."""

@@ -22,7 +22,7 @@ from typing import IO, Self
 
 from edgekd.core.errors import DeviceError, EdgekdError, RecordError
 from edgekd.remote import bundle, lines
-from edgekd.remote.errand import Errand, LostError, Reach, Start
+from edgekd.remote.errand import WAIT_S, Errand, LostError, Reach, Start, client
 
 log = logging.getLogger(__name__)
 
@@ -45,11 +45,13 @@ class Local:
         command: how it is started; None: as it comes with edgekd.
         place: its name in messages.
         python: another Python of 3.8 or later to start it with; None: this one.
+        wait_s: seconds to wait while somebody else measures on this machine, >= 0.
     """
 
     command: Sequence[str] | None = None
     place: str = ""
     python: str | None = None
+    wait_s: float = WAIT_S
     pauses_s: tuple[float, ...] = ()
 
     def prepare(self, errand: Errand, folder: Path) -> Start:
@@ -57,6 +59,8 @@ class Local:
         command = [*self._command(folder), errand.verb]
         request = errand.resolved(lambda file: str(file.path.absolute()))
         if request is not None:
+            if errand.measures:
+                request["alone"] = {"client": client(), "wait_s": self.wait_s}
             file = folder / "request.json"
             file.write_text(json.dumps(request), encoding="utf-8")
             command.append(str(file))
@@ -166,9 +170,6 @@ class _Agent:
         while not isinstance(line := self._next(), lines.Ready):
             if isinstance(line, lines.Error):
                 raise self._raised(line)
-            if isinstance(line, lines.Waiting):
-                place = self._way.place
-                log.warning("%s is in use by %s: waiting for it.", place, line.holder)
             self._landed = True
 
     def said(self) -> Iterator[lines.Line]:
@@ -182,6 +183,12 @@ class _Agent:
                 yield line
 
     def _next(self) -> lines.Line:
+        while isinstance(line := self._heard(), lines.Waiting):
+            place = self._way.place or "this machine"
+            log.warning("%s is in use by %s: waiting for it.", place, line.holder)
+        return line
+
+    def _heard(self) -> lines.Line:
         while True:
             try:
                 text = self._texts.get(timeout=self._silence_s)

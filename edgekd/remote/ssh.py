@@ -4,19 +4,17 @@
 connection. Keys, ``~/.ssh/config`` and known_hosts are the user's, and are only read.
 """
 
-import getpass
 import json
 import re
 import shlex
 import shutil
-import socket
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePosixPath
 
 from edgekd.core.errors import DeviceError, EnvironmentMissingError
 from edgekd.remote import bundle
-from edgekd.remote.errand import AbsentError, Errand, LostError, Start
+from edgekd.remote.errand import WAIT_S, AbsentError, Errand, LostError, Start, client
 from edgekd.remote.luggage import Luggage
 
 _LANDING = Path(__file__).parents[1] / "agent" / "landing.py"
@@ -101,7 +99,7 @@ class Ssh:
     folder: str = "/tmp"  # noqa: S108 - the landing makes a private folder in it
     trtexec: str | None = None
     limit_s: float = 7200.0
-    wait_s: float = 600.0
+    wait_s: float = WAIT_S
     pauses_s: tuple[float, ...] = (1.0, 4.0)
 
     @property
@@ -151,7 +149,7 @@ class Ssh:
             "arguments": arguments,
             "path": str(PurePosixPath(self.trtexec).parent) if self.trtexec else "",
             "folder": self.folder,
-            "client": f"{getpass.getuser()}@{socket.gethostname()}",
+            "client": client(),
             "alone": errand.verb != "probe",
             "wait_s": self.wait_s,
             "limit_s": self.limit_s,

@@ -1,5 +1,6 @@
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from edgekd.agent import landing
 from edgekd.remote import bundle
 from tests import nets
 
@@ -95,6 +97,50 @@ def test_run_measures_in_turns_and_says_so_line_by_line(tmp_path: Path) -> None:
     progress = [line["done"] for line in lines if line["type"] == "progress"]
     assert progress == list(range(1, 11))  # two warm-ups and eight turns
     assert kinds[-1] == "done"
+
+
+def test_who_shall_be_alone_waits_until_the_machine_is_free(tmp_path: Path) -> None:
+    file = request(tmp_path, alone={"client": "you@there", "wait_s": 60.0})
+    command = [sys.executable, "-m", "edgekd.agent", "run", file]
+    with landing.alone("me@here", 0.0, print):
+        started = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT)
+        assert started.stdout is not None
+        waiting = json.loads(started.stdout.readline())
+    rest = [json.loads(line) for line in started.communicate()[0].splitlines()]
+    assert waiting["type"] == "waiting"
+    assert waiting["holder"].startswith("me@here since ")
+    assert rest[0]["type"] == "machine"
+    assert rest[-1]["type"] == "done"
+
+
+def test_who_has_waited_long_enough_is_refused(tmp_path: Path) -> None:
+    file = request(tmp_path, alone={"client": "you@there", "wait_s": 0.0})
+    with landing.alone("me@here", 0.0, print):
+        status, lines = agent("run", file)
+    assert status == 1
+    assert [line["type"] for line in lines] == ["error"]
+    assert lines[0]["kind"] == "board"
+    assert lines[0]["message"].startswith("the machine is in use by me@here since ")
+
+
+def test_behind_a_landing_that_has_the_lock_nobody_waits(tmp_path: Path) -> None:
+    with landing.alone("me@here", 0.0, print):
+        status, _ = agent("run", request(tmp_path, blocks=1))
+    assert status == 0
+
+
+def test_an_agent_that_is_killed_leaves_the_machine_free(tmp_path: Path) -> None:
+    file = request(tmp_path, warm_up_s=[60.0, 60.0], alone={"client": "you@there", "wait_s": 0.0})
+    command = [sys.executable, "-m", "edgekd.agent", "run", file]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdout=pipe, cwd=ROOT, start_new_session=True) as started:
+        assert started.stdout is not None
+        started.stdout.readline()  # it has the lock
+        with pytest.raises(landing.RefusedError, match="in use by you@there since"):
+            landing.alone("me@here", 0.0, print).__enter__()
+        os.killpg(started.pid, signal.SIGKILL)  # with its worker
+    with landing.alone("me@here", 0.0, print):
+        pass
 
 
 def test_with_two_threads_the_same_lines_come(tmp_path: Path) -> None:

@@ -1,6 +1,9 @@
 """How the host treats agents that misbehave: each is a real process, written in a line or two."""
 
+import getpass
+import json
 import os
+import socket
 import sys
 import time
 from pathlib import Path
@@ -8,14 +11,14 @@ from pathlib import Path
 import pytest
 
 from edgekd.core.errors import DeviceError, RecordError
-from edgekd.remote import lines, session
+from edgekd.remote import errand, lines, session
 
 DONE = 'print(\'{"schema_version": 1, "type": "done"}\', flush=True);'
 
 
-def listen(script: str, silence_s: float = 30.0) -> list[lines.Line]:
+def listen(script: str, silence_s: float = 30.0, verb: str = "run") -> list[lines.Line]:
     command = [sys.executable, "-S", "-c", script]
-    with session.talk("run", {"runs": 3}, command=command, silence_s=silence_s) as said:
+    with session.talk(verb, {"runs": 3}, command=command, silence_s=silence_s) as said:
         return list(said)
 
 
@@ -32,9 +35,31 @@ def test_the_request_arrives_with_its_schema_version() -> None:
         "line['machine'] = sys.argv[1] + repr(request);"
         "print(json.dumps(line));" + DONE
     )
-    (line,) = listen(script)
+    (line,) = listen(script, verb="infer")
     assert isinstance(line, lines.Machine)
-    assert line.machine == "run{'schema_version': 1, 'runs': 3}"
+    assert line.machine == "infer{'schema_version': 1, 'runs': 3}"
+
+
+@pytest.mark.parametrize(("verb", "alone"), [("run", True), ("build", True), ("infer", False)])
+def test_who_measures_here_asks_to_be_alone(verb: str, *, alone: bool, tmp_path: Path) -> None:
+    start = session.Local(wait_s=7.0).prepare(errand.Errand(verb, {"runs": 3}), tmp_path)
+    request = json.loads(Path(start.command[-1]).read_text())
+    wanted = {"client": f"{getpass.getuser()}@{socket.gethostname()}", "wait_s": 7.0}
+    assert request.get("alone") == (wanted if alone else None)
+
+
+def test_a_user_without_a_name_is_a_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unknown() -> str:
+        raise KeyError("getpwuid(): uid not found")
+
+    monkeypatch.setattr(errand.getpass, "getuser", unknown)
+    assert errand.client() == f"user {os.getuid()}@{socket.gethostname()}"
+
+
+def test_a_user_who_has_to_wait_is_told_for_whom(caplog: pytest.LogCaptureFixture) -> None:
+    line = {"schema_version": 1, "type": "waiting", "holder": "me@here since noon"}
+    assert listen(f"import json; print(json.dumps({line!r}));" + DONE) == []
+    assert "this machine is in use by me@here since noon: waiting for it" in caplog.text
 
 
 def test_lines_end_with_done() -> None:
