@@ -2,7 +2,7 @@
 
 commands.md is what ``--help`` prints; recipes.md is what edgekd/core/specs.py and rules.py say of
 each key; lint.md is what the rules in edgekd/lint say of themselves; platforms.md is what the files
-in profiles/platforms say.
+in profiles/platforms say, power-modes.md what those in profiles do.
 """
 
 import ast
@@ -10,6 +10,11 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from edgekd.profile.peaks import Peaks
+    from edgekd.remote.devices import Board, Mode
 
 DOCS = Path(__file__).parent
 SPECS = tuple(DOCS.parent / "edgekd" / "core" / name for name in ("specs.py", "rules.py"))
@@ -129,6 +134,34 @@ def platforms() -> str:
         parts += [f"- Not `{key}`: {reason}." for key, reason in one.refuses.items()]
         parts += [f"- Source of {key}: {source}." for key, source in one.sources.items()]
     return "\n".join(parts) + "\n"
+
+
+def power_modes() -> str:
+    """Return the page about boards' power modes."""
+    from edgekd.core import catalogue
+    from edgekd.profile import peaks
+    from edgekd.remote import devices
+
+    parts = [POWER_MODES_HEAD]
+    for name in catalogue.names("profiles"):
+        board = devices.find(name).board
+        if board is None:
+            continue
+        parts.append(_peaks(f"`{name}`", "highest", board, peaks.of(board, None, name)))
+        for mode in board.modes:
+            known = mode.name in peaks.known(board)
+            most = peaks.of(board, mode.name, name) if known else None
+            parts.append(_peaks("", f"`{mode.name}`", mode, most))
+    return "\n".join(parts) + "\n"
+
+
+def _peaks(board: str, mode: str, told: "Board | Mode", most: "Peaks | None") -> str:
+    """Return a row; what is not told of a mode stays empty."""
+    numbers = [told.gpu_mhz, told.sms]
+    if most is not None:
+        numbers += [most.int8_tops, most.fp16_tflops, most.bandwidth_gb_s, most.dla_int8_tops]
+    cells = ["" if number is None else f"{round(number, 1):g}" for number in numbers]
+    return f"| {' | '.join((board, mode, *cells, *[''] * (6 - len(cells))))} |"
 
 
 def _help(*command: str) -> str:
@@ -282,8 +315,24 @@ Under `metadata_props`: `classes`, `preprocessing` (size, layout, colours, mean,
 """
 
 
+POWER_MODES_HEAD = """\
+# Power modes
+
+What each kind of board ([profiles/](../profiles)) can do at most in each of its power modes, by the
+names that `nvpmodel -q` prints. `edgekd profile MODEL --device KIND --power-mode NAME` estimates
+for one ([estimates](estimate.md)). The clocks are those that NVIDIA's `nvpmodel.conf` caps; peaks
+are dense and follow from them: the GPU's with its clock and the multiprocessors (SMs) that are on,
+the bandwidth with the memory's clock, the DLA's with the clocks of its cores. An empty clock or
+number of SMs is not known; it counts as in the fastest mode, and the estimate says so. Of a mode
+whose whole row is empty only the name is known, and it is not estimated.
+
+| board | mode | GPU MHz | SMs | INT8 TOPS | FP16 TFLOPS | memory GB/s | DLA INT8 TOPS |
+| --- | --- | --- | --- | --- | --- | --- | --- |"""
+
+
 if __name__ == "__main__":
     (DOCS / "recipes.md").write_text(recipes(), encoding="utf-8")
     (DOCS / "commands.md").write_text(commands(), encoding="utf-8")
     (DOCS / "lint.md").write_text(lint(), encoding="utf-8")
     (DOCS / "platforms.md").write_text(platforms(), encoding="utf-8")
+    (DOCS / "power-modes.md").write_text(power_modes(), encoding="utf-8")

@@ -38,6 +38,10 @@ def test_the_page_about_platforms_is_what_their_files_say(generate: ModuleType) 
     assert (ROOT / "docs" / "platforms.md").read_text() == generate.platforms()
 
 
+def test_the_page_about_power_modes_is_what_the_profiles_say(generate: ModuleType) -> None:
+    assert (ROOT / "docs" / "power-modes.md").read_text() == generate.power_modes()
+
+
 @pytest.mark.parametrize(
     "page", [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))],
     ids=lambda page: page.name,

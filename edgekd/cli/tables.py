@@ -17,11 +17,15 @@ _WIDTH = 60
 
 def estimate(found: Estimate) -> None:
     """Print an estimated latency and the layers that take most of it."""
-    mode = found.power_mode or "its highest clock"
+    mode = f"power mode {found.power_mode}" if found.power_mode else "its highest clocks"
     print(f"{found.subject}: estimate of p50: {_range(found.p50_ms)}, not measured")
     print(
-        f"{found.device} at {found.gpu_mhz:g} MHz ({mode}), batch {found.batch}, "
-        f"{found.macs / 1e6:.4g} M MACs, {found.precision or 'precisions as in the file'}"
+        f"{found.device}, {mode}: GPU at {found.gpu_mhz:g} MHz with {found.sms} SMs, memory "
+        f"{found.bandwidth_gb_s:.4g} GB/s"
+    )
+    print(
+        f"batch {found.batch}, {found.macs / 1e6:.4g} M MACs, "
+        f"{found.precision or 'precisions as in the file'}"
     )
     calibration = found.calibration
     if calibration is not None:

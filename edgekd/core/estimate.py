@@ -55,8 +55,10 @@ class Estimate(Record):
     subject: str
     sha256: str  # of the ONNX file
     device: str  # the kind of board
-    power_mode: str | None  # None: the one with the highest clock
+    power_mode: str | None  # None: the highest clocks of any
     gpu_mhz: float
+    sms: int | None = None  # multiprocessors that are on; None: an older record
+    bandwidth_gb_s: float | None = None  # None: an older record
     batch: int
     precision: Precision | None  # that was asked for; None: as the file says
     macs: int  # of the whole batch

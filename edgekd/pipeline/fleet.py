@@ -13,14 +13,13 @@ from typing import Any
 
 from edgekd import __version__
 from edgekd.core import files, records, specs
-from edgekd.core.errors import RecordError, UsageError
+from edgekd.core.errors import UsageError
 from edgekd.core.estimate import FILE, Estimate, Precision
 from edgekd.core.fleet import Fleet, Row
 from edgekd.core.progress import Progress, Silent
-from edgekd.core.records import Measurement, Timing
-from edgekd.pipeline import profile
+from edgekd.pipeline import past, profile
 from edgekd.profile import estimate, fleet, kernels
-from edgekd.profile.estimate import Known, Wishes
+from edgekd.profile.estimate import Wishes
 from edgekd.profile.fleet import Cell
 from edgekd.remote import inventory
 from edgekd.remote.devices import Device
@@ -43,7 +42,7 @@ class Job:
         source: of images; see ``profile.profile``.
         inventory: the file; None: the user's own.
         precisions: of estimates; empty: as the files say.
-        power_mode: of estimates; None: the highest clock.
+        power_mode: of estimates; None: the highest clocks of any.
         calibrate: records of past measurements, or folders with one.
     """
 
@@ -179,7 +178,7 @@ def _cells(job: Job) -> list[tuple[Cell, Path]]:
         for precision in job.precisions or (None,):
             mine |= {"kind": kind.model_dump(mode="json"), "precision": precision}
             mine |= {"mode": job.power_mode}
-            mine |= {"known": [files.sha256_of(_record(path)) for path in job.calibrate]}
+            mine |= {"known": [files.sha256_of(past.record_of(path)) for path in job.calibrate]}
             found.append((Cell(name, str(model), batch, _key(mine), _HERE, precision), model))
     return found
 
@@ -231,55 +230,9 @@ def _estimate(
 ) -> Estimate:
     device = job.kind(name)
     assert device is not None, "places are measured"
-    known = [one for path in job.calibrate for one in _known(job, path, name, device)]
-    if job.calibrate and not known:
-        raise UsageError(
-            f"none of the measurements given is from a '{name}': calibrate with one that is"
-        )
+    known = past.known(job.calibrate, name, device, job.power_mode, job.inventory)
     wishes = Wishes(batch, precision, job.power_mode)
     return estimate.estimate(model, name, device, wishes, known)
-
-
-def _known(job: Job, path: Path, kind: str, device: Device) -> list[Known]:
-    """Return what a measurement says of the models in it, if it was made on such a board."""
-    file = _record(path)
-    found = records.read(Measurement, file)
-    if found.device != kind and inventory.find(found.device, job.inventory).kind != kind:
-        return []
-    if found.streams > 1:
-        raise UsageError(f"'{file}' was measured with {found.streams} streams: calibrate with one")
-    known = []
-    for timing in found.timings:
-        wishes = Wishes(found.batch, None, _mode(device, found))
-        guess = estimate.estimate(_onnx(timing, file), kind, device, wishes)
-        known.append(Known(timing.p50_ms.value, guess.p50_ms))
-    return known
-
-
-def _mode(device: Device, found: Measurement) -> str | None:
-    """Return the power mode if its clock is known; else the highest clock is taken."""
-    modes = device.board.modes if device.board is not None else ()
-    clocks = {mode.name for mode in modes if mode.gpu_mhz is not None}
-    return found.power_mode if found.power_mode in clocks else None
-
-
-def _onnx(timing: Timing, file: Path) -> Path:
-    """Return the ONNX file that was measured: by its path, or in the run that the record is in."""
-    places = (
-        Path(timing.subject),
-        file.parent.parent / "artifacts" / timing.subject / "model.onnx",
-    )
-    for path in places:
-        if path.suffix == ".onnx" and path.is_file() and files.sha256_of(path) == timing.sha256:
-            return path
-    raise RecordError(
-        f"'{file}' measured '{timing.subject}', whose ONNX file is not at {places[0]} or "
-        f"{places[1]}, or was changed (SHA-256 {timing.sha256[:12]}...): put it back, to calibrate"
-    )
-
-
-def _record(path: Path) -> Path:
-    return path if path.suffix == ".json" else path / "measurement.json"
 
 
 def _precision(model: Path, batch: int) -> str | None:

@@ -9,9 +9,9 @@ from statistics import fmean, stdev
 from scipy import special
 
 from edgekd.core import files, provenance
-from edgekd.core.errors import UsageError, did_you_mean
+from edgekd.core.errors import UsageError
 from edgekd.core.estimate import Calibration, Estimate, Layer, Precision, Range
-from edgekd.profile import kernels, roofline
+from edgekd.profile import kernels, peaks, roofline
 from edgekd.remote.devices import Board, Device
 
 CONFIDENCE = 0.9  # two-sided, of calibrated ranges
@@ -38,7 +38,7 @@ class Wishes:
 
     batch: int = 1
     precision: Precision | None = None  # None: as the file says
-    power_mode: str | None = None  # None: the highest clock
+    power_mode: str | None = None  # None: the highest clocks of any
 
 
 def estimate(
@@ -63,8 +63,8 @@ def estimate(
     """
     wishes = wishes or Wishes()
     board = board_of(kind, device)
-    gpu_mhz, notes = _clock(kind, board, wishes.power_mode)
-    machine = roofline.Machine.of(board, gpu_mhz)
+    most = peaks.of(board, wishes.power_mode, kind)
+    machine = roofline.Machine.of(board, most)
     found = kernels.read(model, wishes.batch, wishes.precision)
     roofline.check(found, board, kind)
     layers = tuple(_layer(kernel, machine) for kernel in found)
@@ -80,14 +80,16 @@ def estimate(
         sha256=files.sha256_of(model),
         device=kind,
         power_mode=wishes.power_mode,
-        gpu_mhz=gpu_mhz,
+        gpu_mhz=most.gpu_mhz,
+        sms=most.sms,
+        bandwidth_gb_s=most.bandwidth_gb_s,
         batch=wishes.batch,
         precision=wishes.precision,
         macs=sum(kernel.macs for kernel in found),
         p50_ms=moved(total, calibration),
         layers=layers,
         calibration=calibration,
-        notes=(NOT_MEASURED, *notes),
+        notes=(NOT_MEASURED, *most.taken),
     )
 
 
@@ -153,23 +155,6 @@ def board_of(kind: str, device: Device) -> Board:
             f"'{kind}' has no [board] table from which a latency could be worked out: measure there"
         )
     return device.board
-
-
-def _clock(kind: str, board: Board, mode: str | None) -> tuple[float, tuple[str, ...]]:
-    """Return the GPU's clock in MHz, and what to know of it."""
-    if mode is None:
-        return board.gpu_mhz, ()
-    modes = {each.name: each.gpu_mhz for each in board.modes}
-    if mode not in modes:
-        raise UsageError(f"'{kind}' has no power mode '{mode}'.{did_you_mean(mode, modes)}")
-    clock = modes[mode]
-    if clock is None:
-        known = [name for name, mhz in modes.items() if mhz is not None]
-        raise UsageError(
-            f"the GPU's clock in mode '{mode}' of '{kind}' is not known; it is for "
-            f"{', '.join(known) or 'none of its modes'}"
-        )
-    return clock, ("the memory may be slower in this mode than in the data sheet",)
 
 
 def _layer(kernel: kernels.Kernel, machine: roofline.Machine) -> Layer:

@@ -11,6 +11,7 @@ from typing import Literal, Self
 from edgekd.core.errors import UsageError
 from edgekd.core.estimate import PRECISIONS, Precision, Range
 from edgekd.profile.kernels import Kernel
+from edgekd.profile.peaks import Peaks
 from edgekd.remote.devices import Board
 
 Bound = Literal["compute", "memory", "launch"]
@@ -34,26 +35,25 @@ WORST = Reached(compute=0.3, memory=0.35, launch_us=15.0, inference_ms=0.5)
 
 @dataclass(frozen=True)
 class Machine:
-    """A GPU at a clock. Operations a second count a multiply-accumulate as two."""
+    """A GPU in a power mode. Operations a second count a multiply-accumulate as two."""
 
     dense: dict[Precision, float]  # at most, of convolutions and matrix products
     plain: dict[Precision, float]  # without tensor cores: layers of many groups
     bytes_per_s: float
 
     @classmethod
-    def of(cls, board: Board, gpu_mhz: float) -> Self:
-        """Return the peaks of a board at a clock of its GPU, in MHz."""
-        share = gpu_mhz / board.gpu_mhz
-        plain = board.cores * 2 * gpu_mhz * 1e6
-        fp16 = board.fp16_tflops * 1e12 * share
+    def of(cls, board: Board, most: Peaks) -> Self:
+        """Return the peaks of a board, each by precision, in a power mode."""
+        plain = board.cores * most.sms / board.sms * 2 * most.gpu_mhz * 1e6
+        fp16 = most.fp16_tflops * 1e12
         major, _, minor = board.compute_capability.partition(".")
         fast = (int(major), int(minor)) >= _TENSOR_FLOAT
         dense: dict[Precision, float] = {"fp32": fp16 / 2 if fast else plain, "fp16": fp16}
         slow: dict[Precision, float] = {"fp32": plain, "fp16": min(2 * plain, fp16)}
-        if board.int8_tops is not None:
-            dense["int8"] = board.int8_tops * 1e12 * share
+        if most.int8_tops is not None:
+            dense["int8"] = most.int8_tops * 1e12
             slow["int8"] = min(4 * plain, dense["int8"])
-        return cls(dense, slow, board.bandwidth_gb_s * 1e9)
+        return cls(dense, slow, most.bandwidth_gb_s * 1e9)
 
 
 def times_ms(kernel: Kernel, machine: Machine, reached: Reached) -> dict[Bound, float]:

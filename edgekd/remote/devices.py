@@ -3,9 +3,10 @@
 How to reach one board is said in the inventory; see ``edgekd.remote.inventory``.
 """
 
-from typing import Annotated, Literal
+from collections.abc import Iterator
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from edgekd.core import catalogue, checking
 from edgekd.remote import lines
@@ -15,10 +16,16 @@ Count = Annotated[int, Field(gt=0)]
 
 
 class Mode(checking.Spec):
-    """A power mode, by the name that ``nvpmodel -q`` prints: its number differs between boards."""
+    """A power mode, by the name that ``nvpmodel -q`` prints: its number differs between boards.
+
+    What is left out is not known.
+    """
 
     name: str
-    gpu_mhz: Positive | None = None  # the GPU's highest clock; None: not known
+    gpu_mhz: Positive | None = None  # the GPU's highest clock
+    sms: Count | None = None  # that are on
+    emc_mhz: Positive | None = None  # the memory's highest clock
+    dla_mhz: tuple[Positive, ...] | None = None  # the highest clock of each of the DLA's cores
 
 
 class Board(checking.Spec):
@@ -33,12 +40,33 @@ class Board(checking.Spec):
     fp16_tflops: Positive  # of the GPU, dense, at that clock
     int8_tops: Positive | None = None  # likewise; None: TensorRT has no INT8 for this GPU
     dla_cores: Annotated[int, Field(ge=0)] = 0
-    dla_int8_tops: Positive | None = None  # of all its cores, dense
+    dla_int8_tops: Positive | None = None  # of all its cores, dense, at dla_mhz
+    dla_mhz: Positive | None = None  # the highest clock of any mode
     memory_gib: Count
-    bandwidth_gb_s: Positive
+    bandwidth_gb_s: Positive  # at emc_mhz
+    emc_mhz: Positive | None = None  # the highest clock of any mode
     jetpacks: Annotated[tuple[str, ...], Field(min_length=1)]
     rail: str | None = None  # that carries the module's whole power; None: the sum of its rails
     modes: tuple[Mode, ...] = ()
+
+    @model_validator(mode="after")
+    def _no_mode_exceeds_it(self) -> Self:
+        for mode in self.modes:
+            for fault in self._faults(mode):
+                raise ValueError(f"mode '{mode.name}': {fault}")
+        return self
+
+    def _faults(self, mode: Mode) -> Iterator[str]:
+        for name in ("gpu_mhz", "sms", "emc_mhz"):
+            most, mine = getattr(self, name), getattr(mode, name)
+            if mine is not None and (most is None or mine > most):
+                yield f"{name} is {mine:g}, but that of the board, its highest, is {most}"
+        cores = mode.dla_mhz
+        if cores is not None and (len(cores) != self.dla_cores or max(cores) > (self.dla_mhz or 0)):
+            yield (
+                f"dla_mhz is {list(cores)}, but there must be a clock for each of {self.dla_cores} "
+                f"cores, none above the board's dla_mhz, {self.dla_mhz}"
+            )
 
     def is_that_of(self, jetson: lines.Jetson) -> bool:
         """Say whether a board is of this kind, by its module's part number."""

@@ -17,3 +17,12 @@ def test_json_has_the_column_for_every_method_and_not_where_nothing_has_further_
         "triplet": "metric-kd",
     }.items()
     assert not any("also" in row for row in criteria)
+
+
+def test_boards_are_listed_with_their_power_modes(capsys: pytest.CaptureFixture[str]) -> None:
+    command.command(command.What.devices)
+    lines = capsys.readouterr().out.splitlines()
+    (nano,) = [line for line in lines if line.startswith("orin-nano-8gb ")]
+    assert nano.endswith("; power modes 15W, 7W, 25W, MAXN_SUPER")
+    (host,) = [line for line in lines if line.startswith("host-cpu ")]
+    assert "power modes" not in host

@@ -134,7 +134,9 @@ def test_int8_fails_on_boards_without_it_and_is_estimated_on_others(
     assert "'nano' has no INT8" in rows[0].reason
 
 
-def measured(model: Path, folder: Path, device: str, p50_ms: float) -> Path:
+def measured(
+    model: Path, folder: Path, device: str, p50_ms: float, mode: str | None = "MAXN_SUPER"
+) -> Path:
     """Write a measurement as if it were made on a device: the real one, with other numbers."""
     job = Job((model,), ("host-cpu", "nano"), (1,), SPEC)
     row = fleet.run(job, folder / "real").rows[0]
@@ -142,7 +144,7 @@ def measured(model: Path, folder: Path, device: str, p50_ms: float) -> Path:
     p50 = record.timings[0].p50_ms.model_copy(update={"value": p50_ms})
     timing = record.timings[0].model_copy(update={"p50_ms": p50})
     records.write(
-        record.model_copy(update={"device": device, "timings": (timing,)}),
+        record.model_copy(update={"device": device, "timings": (timing,), "power_mode": mode}),
         folder / "measurement.json",
     )
     return folder
@@ -168,6 +170,32 @@ def test_a_measurement_on_another_kind_of_board_is_refused(
     job = Job((model,), ("nano",), inventory=inventory, calibrate=(past,))
     with pytest.raises(UsageError, match="none of the measurements given is from a 'nano'"):
         fleet.estimate_one(job, tmp_path / "out")
+
+
+@pytest.mark.parametrize("mode", ["15W", None])
+def test_a_measurement_in_another_power_mode_is_refused(
+    model: Path, inventory: Path, tmp_path: Path, mode: str | None
+) -> None:
+    past = measured(model, tmp_path / "past", "line-3", p50_ms=5.0, mode=mode)
+    job = Job((model,), ("orin-nano-8gb",), inventory=inventory, calibrate=(past,))
+    with pytest.raises(UsageError, match=f"in mode MAXN_SUPER: .* in mode {mode or 'that it'}"):
+        fleet.estimate_one(job, tmp_path / "out")
+
+
+def test_only_measurements_in_the_mode_that_is_asked_for_calibrate(
+    model: Path, inventory: Path, tmp_path: Path
+) -> None:
+    slow = measured(model, tmp_path / "slow", "line-3", p50_ms=8.0, mode="15W")
+    quick = measured(model, tmp_path / "quick", "line-3", p50_ms=5.0)
+    for mode, p50_ms in (("15W", 8.0), ("MAXN_SUPER", 5.0)):
+        job = Job(
+            (model,), ("orin-nano-8gb",), inventory=inventory, calibrate=(slow, quick),
+            power_mode=mode,
+        )  # fmt: skip
+        found = fleet.estimate_one(job, tmp_path / f"{mode}.json")
+        assert found.calibration is not None
+        assert found.calibration.measurements == 1
+        assert np.sqrt(found.p50_ms.low * found.p50_ms.high) == pytest.approx(p50_ms)
 
 
 def test_calibration_needs_the_file_that_was_measured(

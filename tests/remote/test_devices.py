@@ -54,10 +54,39 @@ def test_every_multiprocessor_has_128_cores_but_voltas_64(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", BOARDS)
-def test_no_mode_is_faster_than_the_board(name: str) -> None:
+def test_some_mode_is_as_fast_as_the_board(name: str) -> None:
     facts = board(name)
     clocks = [mode.gpu_mhz for mode in facts.modes if mode.gpu_mhz is not None]
     assert not clocks or max(clocks) == facts.gpu_mhz
+
+
+# Two transfers a clock over a bus of so many bits (NVIDIA's data sheets) make the bandwidth.
+BITS = {"orin-nano-4gb": 64, "nano": 64, "agx-orin-32gb": 256, "agx-orin-64gb": 256,
+        "agx-xavier": 256}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", [name for name in BOARDS if board(name).emc_mhz])
+def test_the_bandwidth_is_that_of_the_memorys_clock(name: str) -> None:
+    facts = board(name)
+    assert facts.emc_mhz is not None
+    made = 2 * facts.emc_mhz * 1e6 * BITS.get(name, 128) / 8 / 1e9
+    assert facts.bandwidth_gb_s == pytest.approx(made, rel=0.01)
+
+
+@pytest.mark.parametrize(
+    ("mode", "words"),
+    [
+        ({"gpu_mhz": 1400}, "mode 'X': gpu_mhz is 1400, but that of the board, its highest, is"),
+        ({"sms": 17}, "sms is 17"),
+        ({"emc_mhz": 4000}, "emc_mhz is 4000"),
+        ({"dla_mhz": (600,)}, "a clock for each of 2 cores"),
+        ({"dla_mhz": (600, 2000)}, "none above the board's dla_mhz, 1600"),
+    ],
+)
+def test_a_mode_that_exceeds_its_board_is_refused(mode: dict[str, object], words: str) -> None:
+    facts = board("agx-orin-64gb").model_dump()
+    with pytest.raises(ValueError, match=words):
+        devices.Board.model_validate(facts | {"modes": [{"name": "X", **mode}]})
 
 
 def test_boards_without_int8_are_refused_with_the_way_out() -> None:

@@ -1,7 +1,7 @@
 """``edgekd list``: what is built in. Reads folders and docstrings, imports nothing heavy."""
 
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -60,15 +60,21 @@ def _rows(what: What) -> list[dict[str, str]]:
         return _plugins(_PLUGINS[what])
     if what in _FILES:
         kind = _FILES[what]
-        return [
-            {"name": name, "summary": str(catalogue.read(kind, name).get("description", ""))}
-            for name in catalogue.names(kind)
-        ]
+        return [_file(name, catalogue.read(kind, name)) for name in catalogue.names(kind)]
     if what is What.sources:
         return _pairs(plugins.literal("edgekd.data.sources", "SOURCES"))
     families = plugins.summaries("edgekd.models.zoo")
     zoo = {name: found.line for found in families for name in found.constants["NAMES"].split()}
     return _pairs(zoo | _CHECKPOINT)
+
+
+def _file(name: str, values: dict[str, Any]) -> dict[str, str]:
+    """Return a row; of a board its power modes, too, which estimates are made for."""
+    summary = str(values.get("description", ""))
+    modes = [mode["name"] for mode in values.get("board", {}).get("modes", ())]
+    if modes:
+        summary += f"; power modes {', '.join(modes)}"
+    return {"name": name, "summary": summary}
 
 
 def _plugins(package: str) -> list[dict[str, str]]:

@@ -82,7 +82,7 @@ def command(
         typer.Option(help="Of estimates. Repeatable. [default: as the file says]"),
     ] = None,
     power_mode: Annotated[
-        str | None, typer.Option(help="Of estimates. [default: the highest clock]")
+        str | None, typer.Option(help="Of estimates. [default: the highest clocks of any]")
     ] = None,
     calibrate: Annotated[
         list[Path] | None,
@@ -217,4 +217,9 @@ def _show(found: "Profiled") -> None:
 def _cells(row: "Row") -> dict[str, str]:
     name = " + ".join(row.modules) or row.layer
     short = name if len(name) <= _WIDTH else f"{name[: _WIDTH - 3]}..."
-    return {"ms": f"{row.ms:.4f} ms", "share": f"{row.share:.1%}", "summary": short}
+    return {
+        "ms": f"{row.ms:.4f} ms",
+        "share": f"{row.share:.1%}",
+        "precision": row.precision or "?",
+        "summary": short,
+    }
