@@ -10,7 +10,7 @@ import os
 from contextlib import ExitStack
 from typing import Any, Dict, List
 
-from . import board, energy, worker
+from . import board, energy, landing, worker
 from .protocol import emit, forward
 from .telemetry import allowed_cores, conditions, snapshot
 from .workers import Worker, own_command
@@ -46,7 +46,7 @@ def run(request: Dict[str, Any]) -> None:
     subjects = request["subjects"]
     total = len(subjects) * (1 + request["blocks"])
     least_s, most_s = request["warm_up_s"]
-    emit("machine", machine=board.machine(), cores=len(allowed_cores()))
+    emit("machine", machine=board.machine(), cores=len(allowed_cores()), boot_id=landing.boot_id())
     with ExitStack() as stack:
         workers: List[Worker] = []
         for index, subject in enumerate(subjects):

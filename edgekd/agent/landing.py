@@ -31,6 +31,7 @@ SILENT_S = 60.0  # without a sign of life the caller is taken for gone
 PIECE = 192 * 1024  # bytes of a file in one line
 PREFIX = "edgekd-landed-"
 _STALE_S = 3600.0
+_FAREWELL_S = 5.0  # to say why the agent is ended
 _OLDEST = (3, 8)
 _DIGITS = 10  # of the errand's length
 _DONE = b'{"schema_version": 1, "type": "done"}'
@@ -66,8 +67,10 @@ class Watch(threading.Thread):
             if (ready and not os.read(0, 4096)) or now - heard > SILENT_S:
                 self._leave()
             if self.end is not None and now > self.end:
-                with contextlib.suppress(OSError):
-                    refuse("the agent was ended: it took longer than %g s" % self.limit_s)
+                why = "the agent was ended: it took longer than %g s" % self.limit_s
+                telling = threading.Thread(target=refuse, args=(why,), daemon=True)
+                telling.start()
+                telling.join(_FAREWELL_S)  # where nobody reads, writing does not end
                 self._leave()
 
     def _leave(self) -> None:
@@ -106,6 +109,13 @@ def end(agent: Optional[subprocess.Popen[bytes]]) -> None:
         agent.wait()
 
 
+def boot_id() -> Optional[str]:
+    """Return what Linux calls the last start of this machine; another one tells of a restart."""
+    with contextlib.suppress(OSError), open("/proc/sys/kernel/random/boot_id") as file:
+        return file.read().strip()
+    return None
+
+
 def check_python() -> None:
     """Go on only with a Python that is new enough for the agent."""
     if sys.version_info < _OLDEST:
@@ -125,12 +135,6 @@ def receive(most: int) -> bytes:
     if not chunk:
         raise RefusedError("the connection ended before everything was sent")
     return chunk
-
-
-def receive_errand() -> Dict[str, Any]:
-    """Read what is to be done."""
-    length = receive_all(_DIGITS)
-    return dict(json.loads(receive_all(int(length))))
 
 
 def receive_all(count: int) -> bytes:
@@ -284,9 +288,9 @@ def main() -> int:
     for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
         signal.signal(number, lambda *_: sys.exit(1))
     try:
-        say("landed")
+        say("landed", boot_id=boot_id())
         check_python()
-        errand = receive_errand()
+        errand = json.loads(receive_all(int(receive_all(_DIGITS))))
         sweep(errand["folder"])
         with tempfile.TemporaryDirectory(prefix=PREFIX, dir=errand["folder"]) as folder:
             os.chdir(folder)

@@ -125,6 +125,11 @@ class Reach(Protocol):
         """Return the seconds before each further attempt; empty: one attempt."""
         ...
 
+    @property
+    def return_s(self) -> float:
+        """Return for how many seconds a board that was lost at work is asked why; 0: once."""
+        ...
+
     def prepare(self, errand: Errand, folder: Path) -> Start:
         """Return how to start the agent; ``folder`` is private, and there until it ends."""
         ...

@@ -23,6 +23,7 @@ class Machine(_Line):
     type: Literal["machine"]
     machine: str  # model and cores, for people
     cores: Annotated[int, Field(ge=1)]  # that the agent may use
+    boot_id: str | None = None  # of its last start; None: its kernel has none
 
 
 class Opened(_Line):
@@ -43,6 +44,8 @@ class Warmed(_Line):
     runs: Count
     seconds: NotNegative
     steady: bool  # False: its latency still moved when time was up
+    device_mib: NotNegative | None = None  # taken on the GPU by then; None: it runs on none
+    context_mib: NotNegative | None = None  # of which TensorRT reckons so much for activations
 
 
 class Block(_Line):
@@ -57,7 +60,7 @@ class Block(_Line):
 
 
 class Memory(_Line):
-    """How much memory a model took at most."""
+    """How much memory a model's process took at most."""
 
     type: Literal["memory"]
     subject: Count
@@ -202,6 +205,7 @@ class Landed(_Line):
     """The connection to a board stands."""
 
     type: Literal["landed"]
+    boot_id: str | None = None  # of the board's last start; None: its kernel has none
 
 
 class Waiting(_Line):

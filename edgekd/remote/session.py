@@ -17,17 +17,19 @@ import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import IO, Self
 
 from edgekd.core.errors import DeviceError, EdgekdError, RecordError
-from edgekd.remote import bundle, lines
+from edgekd.remote import bundle, lines, restart
 from edgekd.remote.errand import WAIT_S, Errand, LostError, Reach, Start, client
 
 log = logging.getLogger(__name__)
 
 SILENCE_S = 900.0  # the longest block of the slowest model that is still believed
 _ROOT = Path(__file__).parents[2]  # the folder that holds the package
+_ANSWER_S = 60.0  # in which a board that can be reached answers
 _PATIENCE_S = 5.0
 _TAIL = 2000  # characters of stderr that are shown
 
@@ -53,6 +55,7 @@ class Local:
     python: str | None = None
     wait_s: float = WAIT_S
     pauses_s: tuple[float, ...] = ()
+    return_s: float = 0.0
 
     def prepare(self, errand: Errand, folder: Path) -> Start:
         """Write the request; the agent reads and writes files where they are."""
@@ -104,8 +107,28 @@ def talk(
     way = reach or Local(command)
     with tempfile.TemporaryDirectory(prefix="edgekd-") as folder:
         start = way.prepare(Errand(verb, request), Path(folder))
-        with _arrived(way, start, Path(folder) / "stderr", silence_s) as agent:
-            yield agent.said()
+        agent = None
+        try:
+            with _arrived(way, start, Path(folder) / "stderr", silence_s) as agent:
+                yield agent.said()
+        except LostError as error:
+            if agent is None:  # nothing had begun
+                raise
+            became = restart.told(agent.boot_id, partial(_boot_id, way), way.place, way.return_s)
+            raise LostError(f"{error}; {became}") from None
+
+
+def _boot_id(way: Reach) -> str | None:
+    """Return what a board calls its last start.
+
+    Raises:
+        DeviceError: it cannot be reached.
+    """
+    with tempfile.TemporaryDirectory(prefix="edgekd-") as folder:
+        start = way.prepare(Errand("probe"), Path(folder))
+        with _Agent(way, start, Path(folder) / "stderr", _ANSWER_S) as agent:
+            agent.wait_until_ready()
+            return agent.boot_id
 
 
 @contextlib.contextmanager
@@ -133,6 +156,7 @@ class _Agent:
         self._way, self._start, self._silence_s = way, start, silence_s
         self._stderr = stderr.open("w+", encoding="utf-8", errors="replace")
         self._landed = start.feed is None
+        self.boot_id: str | None = None  # of the board, once landed
         self._texts: queue.SimpleQueue[str | None] = queue.SimpleQueue()
         try:
             self._process = _started(start, self._stderr)
@@ -170,6 +194,8 @@ class _Agent:
         while not isinstance(line := self._next(), lines.Ready):
             if isinstance(line, lines.Error):
                 raise self._raised(line)
+            if isinstance(line, lines.Landed):
+                self.boot_id = line.boot_id
             self._landed = True
 
     def said(self) -> Iterator[lines.Line]:

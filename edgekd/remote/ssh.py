@@ -86,6 +86,8 @@ class Ssh:
         limit_s: seconds after which an agent is ended there, > 0.
         wait_s: seconds to wait while another client uses the board, >= 0.
         pauses_s: seconds before each further attempt.
+        return_s: seconds in which a board that was lost at work may come back, and say whether it
+            has restarted, >= 0.
     """
 
     name: str
@@ -101,11 +103,13 @@ class Ssh:
     limit_s: float = 7200.0
     wait_s: float = WAIT_S
     pauses_s: tuple[float, ...] = (1.0, 4.0)
+    return_s: float = 90.0  # a Jetson starts in about a minute
 
     @property
     def place(self) -> str:
-        """Return the board's name and host."""
-        return f"'{self.name}' ({self.host})"
+        """Return the board's name, its host, and what leads there."""
+        through = f", through {self.jump}" if self.jump else ""
+        return f"'{self.name}' ({self.host}{through})"
 
     def command(self) -> list[str]:
         """Return the argument list of ssh."""

@@ -116,8 +116,7 @@ def serving(folder: Path, python: str, boards: int = 1) -> Iterator[Server]:
 
 def prepared(folder: Path, python: str, boards: int = 1) -> Server:
     """Return a board that is still off; see ``serving``."""
-    if not Path("/run/sshd").exists() and os.getuid() == 0:
-        Path("/run/sshd").mkdir(mode=0o755)  # sshd as root asks for it
+    separate_privileges()
     server = Server(folder, free_ports(boards), python)
     (folder / "authorized_keys").write_text(key(folder / "user_key"))
     host_key = key(folder / "host_key")
@@ -125,16 +124,28 @@ def prepared(folder: Path, python: str, boards: int = 1) -> Server:
     (folder / "known_hosts").write_text(known)
     (folder / "ssh_config").write_text(f"UserKnownHostsFile {folder}/known_hosts\n")
     lines = [
-        f"HostKey {folder}/host_key", f"PidFile {folder}/pid", "StrictModes no", "UsePAM no",
-        f"AuthorizedKeysFile {folder}/authorized_keys", "PasswordAuthentication no",
-        "KbdInteractiveAuthentication no", "PermitRootLogin yes", "MaxStartups 100",
-        "ListenAddress 127.0.0.1", *(f"Port {port}" for port in server.ports),
+        *settings(folder), "ListenAddress 127.0.0.1", *(f"Port {port}" for port in server.ports),
     ]  # fmt: skip
     for number, port in enumerate(server.ports):
         (server.board / str(number)).mkdir(parents=True)
         lines += [f"Match LocalPort {port}", f"  SetEnv TMPDIR={server.board / str(number)}"]
     (folder / "sshd_config").write_text("\n".join(lines) + "\n")
     return server
+
+
+def separate_privileges() -> None:
+    """Make the folder that sshd as root asks for."""
+    if os.getuid() == 0:
+        Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)
+
+
+def settings(folder: Path) -> list[str]:
+    """Return the lines of an sshd_config that say nothing of addresses."""
+    return [
+        f"HostKey {folder}/host_key", f"PidFile {folder}/pid", "StrictModes no", "UsePAM no",
+        f"AuthorizedKeysFile {folder}/authorized_keys", "PasswordAuthentication no",
+        "KbdInteractiveAuthentication no", "PermitRootLogin yes", "MaxStartups 100",
+    ]  # fmt: skip
 
 
 @contextmanager

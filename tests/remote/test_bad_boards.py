@@ -45,6 +45,10 @@ class Disturbed:
     def pauses_s(self) -> tuple[float, ...]:
         return self.way.pauses_s
 
+    @property
+    def return_s(self) -> float:
+        return self.way.return_s
+
     def prepare(self, trip: Errand, folder: Path) -> Start:
         start = self.way.prepare(trip, folder)
         feed = start.feed
@@ -130,7 +134,7 @@ def test_a_connection_that_is_cut_during_a_run_is_told_and_not_tried_again(
     def cut() -> None:
         cuts.append(server.cut())
 
-    with pytest.raises(LostError, match="the connection was cut before the agent was done"):
+    with pytest.raises(LostError, match="cut before the agent was done; it has not restarted"):
         disturbed_run(server.way(pauses_s=(0.1,)), tmp_path, cut)
     assert len(cuts) == 1
     assert gone(server)

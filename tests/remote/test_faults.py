@@ -44,6 +44,12 @@ def test_a_fault_is_told_by_what_ssh_says(said: str, meaning: str) -> None:
     assert fault.exit_status == 4
 
 
+def test_a_jump_host_is_named_since_the_fault_may_be_its_own() -> None:
+    way = Ssh(name="line-3", host="192.0.2.17", jump="edge@gate")
+    fault = way.fault(255, "Connection timed out", landed=False)
+    assert "'line-3' (192.0.2.17, through edge@gate) cannot be reached" in str(fault)
+
+
 @pytest.mark.parametrize("said", [said for said, _ in FOR_NOW])
 def test_what_may_pass_is_tried_again(said: str) -> None:
     assert isinstance(WAY.fault(255, said, landed=False), LostError)
