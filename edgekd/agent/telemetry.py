@@ -58,7 +58,7 @@ def conditions() -> Dict[str, Any]:
         "power_mode": jetson.power_mode(),
         "gpu": jetson.gpu(),
         "cpu_locked": _locked(allowed_cores()),
-        "available_mib": _available_mib(),
+        "available_mib": available_mib(),
     }
 
 
@@ -70,7 +70,7 @@ def allowed_cores() -> List[int]:
 
 
 def memory_mib(key: str) -> Optional[float]:
-    """Return ``VmRSS`` (now) or ``VmHWM`` (peak) of this process in MiB.
+    """Return this process's ``VmRSS`` (now), ``VmHWM`` (its peak) or ``RssAnon`` (no files) in MiB.
 
     Not ``getrusage``: its peak begins with that of the process that started this one.
     """
@@ -140,7 +140,8 @@ def _locked(cores: List[int]) -> Optional[bool]:
     return all(least == most for least, most in bounds)
 
 
-def _available_mib() -> Optional[float]:
+def available_mib() -> Optional[float]:
+    """Return how much memory programs may still take, in MiB; what caches files counts as free."""
     for line in _lines("/proc/meminfo"):
         if line.startswith("MemAvailable:"):
             return int(line.split()[1]) / 1024

@@ -62,7 +62,10 @@ def _obey(words: List[str], lanes: List[Any], threads: int, before_mib: Optional
     if words[0] == "warm-up":
         for lane in lanes[1:]:
             timing.settle(lane.run)
-        emit("warmed", **timing.warm_up(lanes[0].run, float(words[1]), float(words[2])))
+        warmed = timing.warm_up(lanes[0].run, float(words[1]), float(words[2]))
+        # Now: later other workers, too, take memory on the GPU.
+        on_gpu = lanes[0].memory() if hasattr(lanes[0], "memory") else {}
+        emit("warmed", **warmed, **on_gpu)
     elif words[0] == "block":
         times = _block(lanes, int(words[1]))
         if threads > 1:

@@ -43,7 +43,9 @@ class Timing(Part):
     spread_ratio: float | None = None  # coefficient of variation of the blocks' medians
     load_ms: float  # opening the file
     cold_ms: float  # the first inference
-    peak_memory_mib: float  # of the process; what a GPU allocates is not counted
+    peak_memory_mib: float  # of the process, and what it has taken on the GPU
+    device_memory_mib: float | None = None  # the latter; None: not on a GPU, or not known
+    context_memory_mib: float | None = None  # of which TensorRT reckons so much for activations
     file_bytes: int | None = None  # of the file that ran; None: an older record
     builds: tuple[Build, ...] = ()  # of the engine; the numbers above are those of one of them
     energy: Consumption | None = None  # None: not measured, or without a result

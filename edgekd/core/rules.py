@@ -104,7 +104,7 @@ class Gate(Spec):
     latency_p99_ms: LatencyRule | None = None  # from 299 timed inferences on
     throughput_per_s: ThroughputRule | None = None  # images a second, of all streams
     energy_per_image_mj: LatencyRule | None = None  # above idle; needs profile.energy = true
-    peak_memory_mib: MemoryRule | None = None  # of the process that ran it
+    peak_memory_mib: MemoryRule | None = None  # of its process, and on the GPU
     size_ratio: LimitRule | None = None  # bytes over the teacher's (onnx-fp32)
     size_mib: LimitRule | None = None
     parity_sd: LimitRule | None = None  # largest error of a logit / their standard deviation

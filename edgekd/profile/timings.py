@@ -138,6 +138,8 @@ class Taken:
             yield "ONNX Runtime's threads spin while they wait, as is its default"
         if locked is False:
             yield "clocks are not locked: they follow load and heat (a Jetson has jetson_clocks)"
+            if any(timing.device_memory_mib is None for timing in self.timings):
+                yield "peak memory leaves out what is on the GPU: the system does not tell it"
         clocks_mhz = [moment.gpu_mhz for moment in self.notes.telemetry if moment.gpu_mhz]
         if clocks_mhz:
             yield f"the GPU's clock between turns: {min(clocks_mhz):g} to {max(clocks_mhz):g} MHz"
@@ -190,7 +192,7 @@ class Taken:
         self, subject: Subject, index: int, first: NDArray[np.float64] | None
     ) -> records.Timing:
         mine, notes, spec = self._ms[index], self.notes, self.spec
-        opened, memory = notes.opened[index], notes.memory[index]
+        opened, warmed, memory = notes.opened[index], notes.warmed[index], notes.memory[index]
         if opened.load_ms is None or opened.cold_ms is None or memory.peak_mib is None:
             raise DeviceError(f"the device does not tell how much memory '{subject.name}' takes")
         blocks = [notes.blocks[index, turn] for turn in range(spec.blocks)]
@@ -215,7 +217,9 @@ class Taken:
             spread_ratio=spread(mine),
             load_ms=opened.load_ms,
             cold_ms=opened.cold_ms,
-            peak_memory_mib=memory.peak_mib,
+            peak_memory_mib=memory.peak_mib + (warmed.device_mib or 0.0),
+            device_memory_mib=warmed.device_mib,
+            context_memory_mib=warmed.context_mib,
             file_bytes=subject.runs[self._files[index][1]].stat().st_size,
             builds=tuple(self._builds(subject)),
         )

@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edgekd.agent import cuda
+from edgekd.agent import cuda, telemetry
+from edgekd.agent.cuda.memory import Meter
 from edgekd.agent.cuda.runtime import CudaError, version_text
 from edgekd.agent.protocol import AgentError
 from tests.standins.cudart import bindings, build
@@ -133,6 +134,62 @@ def test_memory_can_be_given_back_and_taken_again(gpu: cuda.Cuda) -> None:
     gpu.free(gpu.alloc(64))
     gpu.unpin(gpu.pinned((2, 3), np.float16))
     test_what_goes_up_comes_down_again(gpu)
+
+
+def test_what_is_taken_is_no_longer_free(gpu: cuda.Cuda) -> None:
+    before = gpu.free_bytes()
+    address = gpu.alloc(64 << 20)
+    taken = before - gpu.free_bytes()
+    gpu.free(address)
+    assert 60 << 20 < taken < 1 << 30  # a real GPU has other users
+
+
+@pytest.mark.parametrize("choice", cuda.CHOICES)
+@pytest.mark.parametrize("unified", [True, False])
+def test_a_gpu_says_whether_its_memory_is_the_systems(
+    choice: str, monkeypatch: pytest.MonkeyPatch, library: Path, *, unified: bool
+) -> None:
+    monkeypatch.setenv("EDGEKD_CUDART", str(library))
+    monkeypatch.syspath_prepend(str(STANDINS))
+    monkeypatch.setitem(sys.modules, "cuda.bindings", bindings.over_libcudart())
+    if not unified:
+        monkeypatch.setenv("STANDIN_DISCRETE", "1")
+        monkeypatch.setenv("EDGEKD_STANDIN_DISCRETE", "1")
+    opened = cuda.open_cuda(choice)
+    assert opened.unified is unified
+    opened.close()
+
+
+class Gpu:
+    """A GPU of which only the memory is known."""
+
+    def __init__(self, free_mib: list[float], *, unified: bool) -> None:
+        self._free_mib, self.unified = free_mib, unified
+
+    def free_bytes(self) -> int:
+        return int(self._free_mib.pop(0) * 2**20)
+
+
+def test_memory_of_its_own_is_taken_as_cuda_says() -> None:
+    meter = Meter(Gpu([1000.0, 900.0, 1100.0], unified=False))  # type: ignore[arg-type]
+    assert meter.taken_mib() == 100.0
+    assert meter.taken_mib() == 0.0  # somebody else has given some back
+
+
+def test_of_the_systems_memory_files_and_the_process_own_part_do_not_count(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # The system has 400 MiB less to give, of which the process itself has taken 150. CUDA would
+    # have counted files in the cache, too.
+    available, own = iter([5000.0, 4600.0]), iter([50.0, 200.0])
+    monkeypatch.setattr(telemetry, "available_mib", lambda: next(available))
+    monkeypatch.setattr(telemetry, "memory_mib", lambda key: {"RssAnon": own}[key].__next__())
+    assert Meter(Gpu([], unified=True)).taken_mib() == 250.0  # type: ignore[arg-type]
+
+
+def test_what_the_system_does_not_tell_is_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(telemetry, "available_mib", lambda: None)
+    assert Meter(Gpu([], unified=True)).taken_mib() is None  # type: ignore[arg-type]
 
 
 def test_closing_gives_back_everything_and_may_be_done_twice(

@@ -258,7 +258,8 @@ def test_layers_are_timed_in_a_run_of_their_own(trt: Any, built: Build, tmp_path
     built(linear(tmp_path))
     found = opened(tmp_path)
     expected, context = found.infer(IMAGES), found._context
-    times = found.layer_times(IMAGES, 3)
+    times, told = found.layer_times(IMAGES, 3)
+    assert {layer["Name"] for layer in told["Layers"]} == set(times[0])
     assert len(times) == 3
     assert times[0]
     assert all(ms >= 0 for run in times for ms in run.values())
@@ -294,11 +295,13 @@ def test_the_agent_writes_the_times_of_layers(trt: Any, built: Build, tmp_path: 
             "threads": 1,
             "runs": 4,
             "profile": str(tmp_path / "profile.json"),
+            "layers": str(tmp_path / "layers.json"),
         }
     )
     found = layers.parse_profile((tmp_path / "profile.json").read_text())
     assert found.inferences == 4
     assert found.layers
+    assert json.loads((tmp_path / "layers.json").read_text())["Layers"]
 
 
 def test_times_of_layers_are_summed_up_as_trtexec_does() -> None:
@@ -488,6 +491,21 @@ def test_images_of_another_size_are_refused(trt: Any, built: Build, tmp_path: Pa
     with pytest.raises(AgentError, match=r"takes images of shape \[2, 1, 2, 2\], but these have"):
         found.infer(np.zeros((3, 1, 2, 2), np.float32))
     found.close()
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_what_an_engine_takes_on_the_gpu_is_told_beside_what_tensorrt_reckons(
+    version: str, built: Build, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, library: Path
+) -> None:
+    monkeypatch.setenv("STANDIN_DISCRETE", "1")
+    with standing_in(version, monkeypatch, library):
+        built(linear(tmp_path))
+        found = opened(tmp_path)
+        found.bind(IMAGES)
+        taken = found.memory()
+        found.close()
+    # The stand-in takes buffers alone, 8 pixels and 4 logits; it reckons 10 weights, and pixels.
+    assert taken == {"device_mib": 12 * 4 / 2**20, "context_mib": 18 * 4 / 2**20}
 
 
 def test_too_little_memory_for_a_context_is_said(

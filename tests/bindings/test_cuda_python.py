@@ -43,3 +43,4 @@ def test_the_numbers_that_we_write_are_cudas(surface: Any) -> None:
     assert modes["cudaStreamCaptureModeThreadLocal"] == runtime._THREAD_LOCAL
     assert attributes["cudaDevAttrComputeCapabilityMajor"] == runtime._MAJOR
     assert attributes["cudaDevAttrComputeCapabilityMinor"] == runtime._MINOR
+    assert attributes["cudaDevAttrIntegrated"] == runtime._INTEGRATED

@@ -48,6 +48,7 @@ def taken(
     *,
     spec: dict[str, Any] | None = None,
     gpu_ms: float | None = None,
+    device_mib: float | None = None,
     steady: bool = True,
     before: dict[str, Any] | None = None,
     after: dict[str, Any] | None = None,
@@ -63,7 +64,9 @@ def taken(
         name = engines[index] if engines else "engine 1"
         said += [
             line("opened", subject=index, engine=name, load_ms=1.0, cold_ms=2.0),
-            line("warmed", subject=index, runs=9, seconds=10.0, steady=steady),
+            line(
+                "warmed", subject=index, runs=9, seconds=10.0, steady=steady, device_mib=device_mib
+            ),
             line("memory", subject=index, peak_mib=3.0),
         ]
         for turn, times in enumerate(np.asarray(mine) * 1e6):

@@ -66,6 +66,27 @@ def test_without_a_gpu_there_is_no_time_of_it(tmp_path: Path) -> None:
     assert taken([subject(tmp_path, "net")], [STEADY]).timings[0].gpu_p50_ms is None
 
 
+def test_peak_memory_is_that_of_the_process_and_that_on_the_gpu(tmp_path: Path) -> None:
+    found = taken([subject(tmp_path, "net")], [STEADY], device_mib=40.0).timings[0]
+    assert (found.peak_memory_mib, found.device_memory_mib) == (43.0, 40.0)
+
+
+def test_without_a_gpu_peak_memory_is_that_of_the_process(tmp_path: Path) -> None:
+    found = taken([subject(tmp_path, "net")], [STEADY]).timings[0]
+    assert (found.peak_memory_mib, found.device_memory_mib) == (3.0, None)
+
+
+@pytest.mark.parametrize(("device_mib", "told"), [(None, True), (40.0, False)])
+def test_memory_on_a_gpu_that_is_not_known_is_told(
+    tmp_path: Path, device_mib: float | None, *, told: bool
+) -> None:
+    engines = ["tensorrt 10.3.0, libcudart 12.6"]
+    found = taken([subject(tmp_path, "net")], [STEADY], device_mib=device_mib, engines=engines)
+    assert told is any(
+        "peak memory leaves out" in said for said in found.remarks(None, locked=None)
+    )
+
+
 def test_of_several_engines_the_slowest_is_reported_but_of_the_reference_the_quickest(
     tmp_path: Path,
 ) -> None:

@@ -19,10 +19,15 @@ if TYPE_CHECKING:  # numpy may be missing where only `probe` is wanted
 
         name: str  # "libcudart 12.6"
         graphs: bool  # whether work can be captured
+        unified: bool  # whether its memory is the system's, as on a Jetson
         stream: int  # its handle; never the default stream, on which TensorRT waits for the GPU
 
         def gpu(self) -> Dict[str, str]:
             """Return its "name" and "compute_capability", the "driver" and the "runtime"."""
+            ...
+
+        def free_bytes(self) -> int:
+            """Return how much of its memory nobody has taken; see ``memory.Meter``."""
             ...
 
         def alloc(self, size: int) -> int:

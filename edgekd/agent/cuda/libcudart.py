@@ -22,6 +22,7 @@ _SIGNATURES: Dict[str, Tuple[Any, Tuple[Any, ...]]] = {
     "cudaGetDeviceCount": (_INT, ()),
     "cudaDeviceGetAttribute": (_INT, (_INT, _INT)),
     "cudaGetDeviceProperties": (_PROPERTIES, (_INT,)),
+    "cudaMemGetInfo": (_SIZE, ()),
     "cudaMalloc": (_POINTER, (_SIZE,)),
     "cudaFree": (None, (_POINTER,)),
     "cudaHostAlloc": (_POINTER, (_SIZE, _UINT)),
@@ -64,6 +65,8 @@ def calls() -> Tuple[str, Call, bool]:
         if output is not None:
             place = len(arguments) if name in _OUTPUT_LAST else 0
             arguments.insert(place, ctypes.byref(output))
+        if name == "cudaMemGetInfo":
+            arguments.append(ctypes.byref(_SIZE()))  # how much there is in all
         status = getattr(library, name)(*arguments)
         if status:
             raise CudaError(name, "%s (%d)" % (_text(library, status), status))

@@ -33,6 +33,7 @@ class PyCuda:
         self._gpu = driver.Device(0)
         self._context = self._call(self._gpu.retain_primary_context)
         self._context.push()
+        self.unified = bool(self._gpu.get_attribute(driver.device_attribute.INTEGRATED))
         self._stream = self._call(driver.Stream)
         self.stream = int(self._stream.handle)
         self._device: Dict[int, Any] = {}
@@ -46,6 +47,10 @@ class PyCuda:
             "driver": version_text(self._call(self._driver.get_driver_version)),
             "runtime": self.name,
         }
+
+    def free_bytes(self) -> int:
+        """See ``Cuda``."""
+        return int(self._call(self._driver.mem_get_info)[0])
 
     def alloc(self, size: int) -> int:
         """See ``Cuda``."""

@@ -14,6 +14,7 @@ _TO_DEVICE, _TO_HOST = 1, 2  # cudaMemcpyKind
 _NON_BLOCKING = 1  # cudaStreamNonBlocking: does not wait for the default stream
 _THREAD_LOCAL = 1  # cudaStreamCaptureModeThreadLocal: other threads may go on allocating
 _MAJOR, _MINOR = 75, 76  # cudaDevAttrComputeCapability...
+_INTEGRATED = 18  # cudaDevAttrIntegrated
 
 Call = Callable[..., Any]  # name of the function, its inputs -> its output; raises CudaError
 
@@ -35,7 +36,7 @@ class Runtime:
 
     Args:
         library: what makes the calls, for people.
-        call: calls a function of the runtime by its name.
+        call: calls a function of the runtime by its name; returns the first of its outputs.
         graphs: whether it has ``cudaGraphInstantiateWithFlags`` (CUDA 11.4 and later), the one
             form of instantiation that did not change between 11 and 13.
 
@@ -49,6 +50,7 @@ class Runtime:
         self.name = "%s %s" % (library, version_text(call("cudaRuntimeGetVersion")))
         if not call("cudaGetDeviceCount"):
             raise AgentError("engine", "%s finds no GPU" % self.name)
+        self.unified = bool(call("cudaDeviceGetAttribute", _INTEGRATED, 0))
         self._stream = call("cudaStreamCreateWithFlags", _NON_BLOCKING)
         self.stream = int(self._stream)
         self._device: List[int] = []
@@ -65,6 +67,10 @@ class Runtime:
             "driver": version_text(call("cudaDriverGetVersion")),
             "runtime": self.name,
         }
+
+    def free_bytes(self) -> int:
+        """See ``Cuda``."""
+        return int(self._call("cudaMemGetInfo"))
 
     def alloc(self, size: int) -> int:
         """See ``Cuda``."""

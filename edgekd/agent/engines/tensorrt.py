@@ -6,6 +6,7 @@ import atexit
 from typing import Any, Dict, List, Optional, Tuple
 
 from .. import cuda, plan
+from ..cuda.memory import Meter
 from ..protocol import AgentError
 from . import tensorrt_build
 from .tensorrt_native import deserialised, native_logger
@@ -117,6 +118,7 @@ class TensorRTModel:
         self, trt: Any, content: bytes, record: Dict[str, Any], gpu: cuda.Cuda, path: str
     ) -> None:
         self._trt, self._gpu, self._path = trt, gpu, path
+        self._meter = Meter(gpu)
         self._logger = native_logger(trt)
         dla_core = record["asked"]["dla_core"]
         self._runtime, self._engine = deserialised(trt, self._logger, content, dla_core)
@@ -173,6 +175,17 @@ class TensorRTModel:
         if self._inner is not None:
             return self._gpu.milliseconds(lambda: self._gpu.launch(self._inner))
         return self._gpu.milliseconds(self._compute)
+
+    def memory(self) -> Dict[str, Optional[float]]:
+        """Return MiB: "device_mib", taken since the CUDA context was there, and "context_mib".
+
+        The latter TensorRT reckons for the activations of one execution context; it is a part of
+        the former, as weights and buffers are.
+        """
+        needed = getattr(self._engine, "device_memory_size_v2", None)  # 10.1 and later
+        if needed is None:
+            needed = self._engine.device_memory_size  # gone in 11
+        return {"device_mib": self._meter.taken_mib(), "context_mib": needed / 2**20}
 
     def bound_output(self) -> Any:
         """Return what the last ``run`` wrote, in the engine's own type."""

@@ -123,7 +123,7 @@ def energy(rule: rules.LatencyRule, evidence: Evidence) -> Iterator[Finding]:
 
 
 def memory(rule: rules.MemoryRule, evidence: Evidence) -> Iterator[Finding]:
-    """Judge the peak memory of the process that ran the model, as it was measured."""
+    """Judge the peak memory of the process that ran the model, and what it took on the GPU."""
     key = "peak_memory_mib"
     for name, timing in _timings(key, rule, evidence):
         found = exactly(timing.peak_memory_mib)

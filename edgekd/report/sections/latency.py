@@ -30,6 +30,7 @@ _MORE_COLUMNS = (
     Column("Loading (ms)", numeric=True),
     Column("First inference (ms)", numeric=True),
     Column("Peak memory (MiB)", numeric=True),
+    Column("Of it on the GPU (MiB)", numeric=True),
     Column("Drift, last third to first", numeric=True),
 )
 _FURTHER_COLUMNS = (
@@ -148,6 +149,12 @@ def _more(measured: Measurement) -> Folded:
             blocks.number(words.fixed(timing.load_ms, 1), timing.load_ms),
             blocks.number(words.fixed(timing.cold_ms, 1), timing.cold_ms),
             blocks.number(words.fixed(timing.peak_memory_mib, 1), timing.peak_memory_mib),
+            blocks.number(
+                ""
+                if timing.device_memory_mib is None
+                else words.fixed(timing.device_memory_mib, 1),
+                timing.device_memory_mib,
+            ),
             blocks.number(
                 f"{words.signed(100 * (timing.drift_ratio - 1), 1)} %", timing.drift_ratio
             ),

@@ -16,7 +16,11 @@ cudaStreamCaptureMode = IntEnum(  # noqa: N816
 )
 cudaDeviceAttr = IntEnum(  # noqa: N816
     "cudaDeviceAttr",
-    {"cudaDevAttrComputeCapabilityMajor": 75, "cudaDevAttrComputeCapabilityMinor": 76},
+    {
+        "cudaDevAttrIntegrated": 18,
+        "cudaDevAttrComputeCapabilityMajor": 75,
+        "cudaDevAttrComputeCapabilityMinor": 76,
+    },
 )
 
 # The enumerator that each function insists on, and where.
@@ -57,6 +61,8 @@ class Runtime(ModuleType):
                 return cudaError_t.cudaErrorUnknown, None
             if name == "cudaGetDeviceProperties":
                 output = SimpleNamespace(name=output.encode())
+            if name == "cudaMemGetInfo":
+                return cudaError_t.cudaSuccess, output, 8 << 30
             return (cudaError_t.cudaSuccess, *([] if output is None else [output]))
 
         return function

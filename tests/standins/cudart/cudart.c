@@ -3,8 +3,9 @@
 
    Refused: addresses that were never handed out, copies beyond their end, copies from memory that
    is not pinned, freeing twice, freeing what a queue still needs, capturing twice, launching a
-   graph that is gone. STANDIN_GPUS=0: no GPU; STANDIN_MEMORY=N: N bytes; compiled with -DNO_GRAPHS
-   it cannot instantiate graphs, as CUDA before 11.4. */
+   graph that is gone. STANDIN_GPUS=0: no GPU; STANDIN_MEMORY=N: N bytes; STANDIN_DISCRETE=1: they
+   are the GPU's own, else they are the system's, as a Jetson's; compiled with -DNO_GRAPHS it cannot
+   instantiate graphs, as CUDA before 11.4. */
 
 #include <stddef.h>
 #include <stdint.h>
@@ -46,10 +47,16 @@ static block *block_of(const void *address, size_t size) {
   return NULL;
 }
 
-static int take(void **out, size_t size, int pinned) {
+static size_t there_is(void) {
   const char *limit = getenv("STANDIN_MEMORY");
+  return limit ? strtoull(limit, NULL, 10) : (size_t)8 << 30;
+}
+
+static int discrete(void) { return getenv("STANDIN_DISCRETE") != NULL; }
+
+static int take(void **out, size_t size, int pinned) {
   if (!size) { *out = NULL; return OK; }
-  if (limit && in_use + size > strtoull(limit, NULL, 10)) return fail(OUT_OF_MEMORY);
+  if (in_use + size > there_is()) return fail(OUT_OF_MEMORY);
   for (block *b = blocks; b < blocks + BLOCKS; b++)
     if (!b->start) {
       b->start = malloc(size);
@@ -129,8 +136,16 @@ int cudaGetDeviceCount(int *count) {
 }
 
 int cudaDeviceGetAttribute(int *value, int attribute, int device) {
-  if (device || (attribute != 75 && attribute != 76)) return fail(INVALID_VALUE);
-  *value = attribute == 75 ? 8 : 7;
+  if (device || (attribute != 18 && attribute != 75 && attribute != 76)) return fail(INVALID_VALUE);
+  *value = attribute == 18 ? !discrete() : attribute == 75 ? 8 : 7;
+  return OK;
+}
+
+int cudaMemGetInfo(size_t *free, size_t *total) {
+  if (!free || !total) return fail(INVALID_VALUE);
+  *free = *total = there_is();
+  for (block *b = blocks; b < blocks + BLOCKS; b++)
+    if (b->start && !(b->pinned && discrete())) *free -= b->size; /* pinned: the host's memory */
   return OK;
 }
 

@@ -1,11 +1,12 @@
 """Contexts of threads, pinned memory, streams that work only when somebody waits for them.
 
 "Device" memory is the host's, at its address. EDGEKD_STANDIN_GPUS: how many GPUs there are (1);
-EDGEKD_STANDIN_DEVICE_BYTES: their memory.
+EDGEKD_STANDIN_DEVICE_BYTES: their memory; EDGEKD_STANDIN_DISCRETE=1: it is not the system's.
 """
 
 import builtins
 import ctypes
+import enum
 import itertools
 import os
 import threading
@@ -74,6 +75,10 @@ def get_driver_version() -> int:
     return 12060
 
 
+class device_attribute(enum.Enum):  # noqa: N801
+    INTEGRATED = 18
+
+
 class Device:
     def __init__(self, number: int) -> None:
         _check_started()
@@ -98,6 +103,11 @@ class Device:
 
     def total_memory(self) -> int:
         return int(os.environ.get("EDGEKD_STANDIN_DEVICE_BYTES", str(8 << 30)))
+
+    def get_attribute(self, attribute: "device_attribute") -> int:
+        if not isinstance(attribute, device_attribute):
+            raise TypeError(f"an attribute is a device_attribute, but this is {attribute!r}")
+        return int("EDGEKD_STANDIN_DISCRETE" not in os.environ)
 
     def retain_primary_context(self) -> "Context":
         return Context(_key)
@@ -167,6 +177,12 @@ def mem_alloc(bytes: int) -> DeviceAllocation:  # noqa: A002
     if sum(_device.values()) + bytes > Device(0).total_memory():
         raise MemoryError("cuMemAlloc failed: out of memory")
     return DeviceAllocation(bytes, _key)
+
+
+def mem_get_info() -> tuple[int, int]:
+    _check_context()
+    total = Device(0).total_memory()
+    return total - sum(_device.values()), total
 
 
 def pagelocked_empty(shape: Any, dtype: Any, order: str = "C", mem_flags: int = 0) -> Any:
