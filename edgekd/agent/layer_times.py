@@ -14,7 +14,8 @@ def measure(request: Dict[str, Any]) -> None:
     """Write how long each layer takes, in the form of trtexec's ``--exportProfile``.
 
     Request: "engine"; "model"; "images" (a .npy of float32 [B, C, H, W]); "threads"; "runs" (> 0);
-    "profile" (the JSON file to write).
+    "profile" (the JSON file to write); "layers" (another, for what the engine says of its layers,
+    in the form of ``--exportLayerInfo``).
 
     Lines: "opened".
 
@@ -28,8 +29,9 @@ def measure(request: Dict[str, Any]) -> None:
     if not hasattr(model, "layer_times"):
         raise AgentError("request", "the engine '%s' does not time layers" % request["engine"])
     emit("opened", engine=model.engine, load_ms=None, cold_ms=None)
-    times = model.layer_times(images_nchw, request["runs"])
-    plan.write(request["profile"], json.dumps(profile(times), indent=1).encode("utf-8"))
+    times, layers = model.layer_times(images_nchw, request["runs"])
+    for key, found in (("profile", profile(times)), ("layers", layers)):
+        plan.write(request[key], json.dumps(found, indent=1).encode("utf-8"))
     model.close()
 
 

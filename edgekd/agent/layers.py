@@ -32,6 +32,7 @@ class LayerTime(NamedTuple):
     name: str
     mean_ms: float
     median_ms: Optional[float]  # None: written by a version that does not say
+    precision: str = ""  # "int8", "fp32 to int8"; "": not said, as trtexec never does
 
 
 class Profile(NamedTuple):
@@ -132,8 +133,11 @@ def _read(key: str, value: str) -> Any:
 def _layer(row: Dict[str, Any]) -> LayerTime:
     if not isinstance(row["name"], str):
         raise _fault("a layer's name to be text, not %r" % (row["name"],))
+    precision = row.get("precision", "")
+    if not isinstance(precision, str):
+        raise _fault("the precision of '%s' to be text, not %r" % (row["name"], precision))
     median = _time(row, "medianMs") if "medianMs" in row else None
-    return LayerTime(row["name"], _time(row, "averageMs"), median)
+    return LayerTime(row["name"], _time(row, "averageMs"), median, precision)
 
 
 def _time(entry: Dict[str, Any], key: str) -> float:

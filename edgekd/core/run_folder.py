@@ -5,7 +5,7 @@
     artifacts/SUBJECT/  artifact.json  model.onnx  [model.plan  model.plan.json  engine.json]
     accuracy/           SUBJECT.json  SUBJECT.npz
     profile/            measurement.json  samples.npz
-    [layers/]           measurement.json  layers.json
+    [layers/SUBJECT/]   measurement.json  layers.json
     [sensitivity/]      sensitivity.json
     [landscape/]        landscape.json
     ladder.json  examples.json  verdict.json  report.html  log.txt  manifest.json
@@ -19,8 +19,8 @@ A file for TensorRT that was measured on a board has its engine beside it, and t
 accuracy of its own, "SUBJECT-engine".
 
 What else is in brackets is there when somebody asked for it: ``edgekd profile FILE --layers --out
-RUN/layers``, ``edgekd sensitivity CHECKPOINT --out RUN/sensitivity``, and ``edgekd landscape``
-likewise.
+RUN/layers/SUBJECT``, ``edgekd sensitivity CHECKPOINT --out RUN/sensitivity``, and ``edgekd
+landscape`` likewise.
 
 The same student taught by the labels alone is "control"; on the way there, "control-STAGE".
 """
@@ -92,7 +92,7 @@ def measurement(run: Path) -> Path:
 
 
 def layers(run: Path) -> Path:
-    """Return the folder of the times of a file's layers."""
+    """Return the folder of the times of files' layers, one folder each."""
     return run / "layers"
 
 

@@ -1,12 +1,17 @@
 """The time of each layer, in a run of its own: timing them slows the whole down."""
 
+import json
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from edgekd.agent.layers import Profile
+from edgekd.core import files
+from edgekd.profile import precisions
 from edgekd.profile.layers import module_of, read_profile
 from edgekd.remote import errand, inventory, session
 from edgekd.remote.errand import Fetched, Sent
@@ -22,6 +27,7 @@ class Row:
     modules: tuple[str, ...]  # of PyTorch, as far as the name tells
     ms: float  # median of an inference, or the mean where the engine does not say
     share: float  # of all layers' time, 0 to 1
+    precision: str  # "int8", "fp32", "fp32 to int8"; "": the engine does not say
 
 
 def measure(
@@ -35,7 +41,7 @@ def measure(
         place: where.
         threads: inside an operator; a GPU has its own.
         out: the file to write, in the form of trtexec's ``--exportProfile``, which
-            ``edgekd explain-int8`` reads.
+            ``edgekd explain-int8`` reads; each layer has its precision, too.
 
     Raises:
         RecordError: the file is no model for these images.
@@ -43,7 +49,9 @@ def measure(
     """
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="edgekd-") as folder:
-        images = Path(folder) / "images.npy"
+        images, times, told = (
+            Path(folder) / name for name in ("images.npy", "times.json", "told.json")
+        )
         np.save(images, images_nchw)
         request = {
             "engine": place.device.engine,
@@ -51,17 +59,30 @@ def measure(
             "images": Sent(images),
             "threads": threads,
             "runs": RUNS,
-            "profile": Fetched(out),
+            "profile": Fetched(times),
+            "layers": Fetched(told),
         }
         with session.talk("layers", request, reach=place.reach) as said:
             for _ in said:
                 pass
-    times = [
-        (layer.name, layer.mean_ms if layer.median_ms is None else layer.median_ms)
-        for layer in read_profile(out).layers
+        _join(times, precisions.read(told), out)
+    return _rows(read_profile(out))
+
+
+def _join(times: Path, known: Mapping[str, str], out: Path) -> None:
+    """Write the times of layers with the precision of each."""
+    head, *rows = json.loads(times.read_bytes())
+    rows = [{**row, "precision": known.get(row["name"], "")} for row in rows]
+    files.write_text(out, json.dumps([head, *rows], indent=1))
+
+
+def _rows(profile: Profile) -> tuple[Row, ...]:
+    times = [one.mean_ms if one.median_ms is None else one.median_ms for one in profile.layers]
+    whole = sum(times) or 1.0
+    rows = [
+        Row(layer.name, modules_of(layer.name), ms, ms / whole, layer.precision)
+        for layer, ms in zip(profile.layers, times, strict=True)
     ]
-    whole = sum(ms for _, ms in times) or 1.0
-    rows = [Row(name, modules_of(name), ms, ms / whole) for name, ms in times]
     return tuple(sorted(rows, key=lambda row: -row.ms))
 
 

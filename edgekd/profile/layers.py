@@ -85,11 +85,16 @@ class Layer:
         return bool(known) and (self.kind != "kgen" or bool(_ARITHMETIC.search(self.tactic)))
 
     @cached_property
+    def integer_kernel(self) -> bool:
+        """Whether the kernel's name says that it multiplies integers."""
+        return self.role == "weighted" and bool(_INTEGER_KERNEL.search(self.tactic))
+
+    @cached_property
     def precision(self) -> str:
         """The type that it computes in: of its weights, kernel or first tensor; "": not said."""
         if self.weights:
             return self.weights
-        if self.role == "weighted" and _INTEGER_KERNEL.search(self.tactic):
+        if self.integer_kernel:
             return "int8"
         return next((tensor.dtype for tensor in (*self.inputs, *self.outputs)), "")
 

@@ -32,7 +32,7 @@ def test_bound_runs_write_what_inference_returns(tmp_path: Path) -> None:
 def test_every_inference_has_the_times_of_its_nodes(tmp_path: Path) -> None:
     path = nets.linear(tmp_path / "net.onnx", np.eye(4), (1, 2, 2))
     model: Any = engines.open_model("onnxruntime", str(path), 1)
-    times = model.layer_times(np.ones((1, 1, 2, 2), np.float32), 3)
+    times, _ = model.layer_times(np.ones((1, 1, 2, 2), np.float32), 3)
     assert [len(run) for run in times] == [2, 2, 2]  # Flatten, Gemm
     assert all(ms >= 0 for run in times for ms in run.values())
 
@@ -49,6 +49,28 @@ def test_nodes_belong_to_the_inference_that_ends_after_them() -> None:
         ]
     )  # fmt: skip
     assert found == [{"a": 2.0, "Conv": 0.5}, {"a": 1.0}]
+
+
+def test_a_node_is_described_once_by_its_operator_and_the_types_that_it_reads() -> None:
+    def node(op_name: str, *types: str) -> dict[str, Any]:
+        args = {"op_name": op_name, "output_type_shape": [{"uint8": [1, 4]}]}
+        if types:
+            args["input_type_shape"] = [{one: [1, 4]} for one in types]
+        return {"cat": "Node", "name": "a_kernel_time", "dur": 1, "args": args}
+
+    other = {"cat": "Session", "name": "model_run", "dur": 9}
+    told = onnxruntime.described([node("QLinearAdd", "uint8", "float"), other] * 2)
+    assert told == {
+        "Layers": [
+            {
+                "Name": "a",
+                "LayerType": "QLinearAdd",
+                "Inputs": [{"Name": "", "Datatype": "uint8"}, {"Name": "", "Datatype": "float"}],
+                "Outputs": [{"Name": "", "Datatype": "uint8"}],
+            }
+        ]
+    }
+    assert onnxruntime.described([node("Conv")])["Layers"][0]["Inputs"] == []
 
 
 def test_an_input_of_other_numbers_is_refused(tmp_path: Path) -> None:

@@ -23,12 +23,12 @@ def profile(*rows: str, count: str = "10") -> str:
 def test_a_profile_is_read_as_trtexec_writes_it() -> None:
     found = layers.parse_profile(profile(row("conv1 + relu"), row("fc", mean="1.5e-05")))
     assert found.inferences == 10
-    assert found.layers == (("conv1 + relu", 0.5, 0.4), ("fc", 1.5e-05, 0.4))
+    assert found.layers == (("conv1 + relu", 0.5, 0.4, ""), ("fc", 1.5e-05, 0.4, ""))
 
 
 def test_a_version_that_writes_no_median_is_read_too() -> None:
     text = profile(row("conv1").replace('"medianMs" : 0.4, ', ""))
-    assert layers.parse_profile(text).layers == (("conv1", 0.5, None),)
+    assert layers.parse_profile(text).layers == (("conv1", 0.5, None, ""),)
 
 
 @pytest.mark.parametrize(
@@ -41,7 +41,13 @@ def test_names_are_not_escaped(name: str) -> None:
 def test_what_the_engine_tensorrt_writes_is_read_too() -> None:
     text = json.dumps(layer_times.profile([{"conv": 1.0, "fc": 0.5}, {"conv": 3.0, "fc": 0.5}]))
     found = layers.parse_profile(text)
-    assert found == (2, (("conv", 2.0, 2.0), ("fc", 0.5, 0.5)))
+    assert found == (2, (("conv", 2.0, 2.0, ""), ("fc", 0.5, 0.5, "")))
+
+
+def test_a_precision_is_read_where_somebody_knew_it() -> None:
+    written = {"name": "conv", "averageMs": 1.0, "precision": "fp32 to int8"}
+    (found,) = layers.parse_profile(json.dumps([{"count": 1}, written])).layers
+    assert found.precision == "fp32 to int8"
 
 
 @pytest.mark.parametrize("share", ["nan", "-nan", "inf", "NaN"])
@@ -63,6 +69,7 @@ def test_a_time_that_is_no_number_is_refused(mean: str) -> None:
         profile(row("a"), count="-1"), profile(row("a"), count="9" * 5000),
         profile(row('a"'), "Segmentation fault"), profile(row("a"))[:-30], "[" * 100000,
         '[{"count": 1}, {"name": 3, "averageMs": 1}]', '[{"count": true}, {"name": "a"}]',
+        '[{"count": 1}, {"name": "a", "averageMs": 1, "precision": 8}]',
     ],
 )  # fmt: skip
 def test_what_is_no_profile_is_refused(text: str) -> None:

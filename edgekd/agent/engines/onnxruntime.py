@@ -139,11 +139,13 @@ class OnnxRuntimeModel:
         """Return what the last ``run`` wrote."""
         return self._kept[1]
 
-    def layer_times(self, images_nchw: Any, runs: int) -> List[Dict[str, float]]:
-        """Return the ms of each node in each of ``runs`` inferences, by ONNX Runtime's profiler.
+    def layer_times(
+        self, images_nchw: Any, runs: int
+    ) -> Tuple[List[Dict[str, float]], Dict[str, Any]]:
+        """Return the ms of each node in each of ``runs`` inferences, and what the nodes are.
 
-        In a session of its own, whose first inference is left out. Nodes are those of the optimised
-        graph; one without a name is called after its operator.
+        By ONNX Runtime's profiler, in a session of its own, whose first inference is left out.
+        Nodes are those of the optimised graph; one without a name is called after its operator.
         """
         self._check(images_nchw)
         with tempfile.TemporaryDirectory(prefix="edgekd-") as folder:
@@ -154,7 +156,8 @@ class OnnxRuntimeModel:
             for _ in range(1 + runs):
                 session.run([self._output.name], {self._input.name: images_nchw})
             with open(session.end_profiling(), encoding="utf-8") as file:
-                return node_times(json.load(file))[1:]
+                events = json.load(file)
+        return node_times(events)[1:], described(events)
 
     def close(self) -> None:
         """Give back the session."""
@@ -192,14 +195,43 @@ def node_times(events: List[Dict[str, Any]]) -> List[Dict[str, float]]:
     found: List[Dict[str, float]] = []
     times: Dict[str, float] = {}
     for event in events:
-        name = str(event.get("name", ""))
-        if event.get("cat") == "Node" and name.endswith(_KERNEL):
-            node = name[: -len(_KERNEL)] or str(event["args"]["op_name"])
+        node = _node(event)
+        if node:
             times[node] = times.get(node, 0.0) + event["dur"] / 1000
-        elif name == "model_run":
+        elif event.get("name") == "model_run":
             found.append(times)
             times = {}
     return found
+
+
+def described(events: List[Dict[str, Any]]) -> Dict[str, Any]:
+    """Return the operator and element types of each node, in the form of TensorRT's inspector."""
+    layers = {}
+    for event in events:
+        node = _node(event)
+        if node:
+            told = event["args"]
+            layer = {
+                "Name": node,
+                "LayerType": told["op_name"],
+                "Inputs": _tensors(told.get("input_type_shape")),
+                "Outputs": _tensors(told.get("output_type_shape")),
+            }
+            layers[json.dumps(layer)] = layer  # the same in every inference
+    return {"Layers": list(layers.values())}
+
+
+def _node(event: Dict[str, Any]) -> str:
+    """Return the node whose kernel an event timed; "": it is another event."""
+    name = str(event.get("name", ""))
+    if event.get("cat") != "Node" or not name.endswith(_KERNEL):
+        return ""
+    return name[: -len(_KERNEL)] or str(event["args"]["op_name"])
+
+
+def _tensors(found: Any) -> List[Dict[str, str]]:
+    """Return the element types of [{"uint8": [1, 8, 8, 1]}, {"float": []}]; None: not said."""
+    return [{"Name": "", "Datatype": kind} for one in found or () for kind in one]
 
 
 def _errors() -> Tuple[Any, ...]:

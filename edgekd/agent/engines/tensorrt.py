@@ -9,7 +9,7 @@ from .. import cuda, plan
 from ..cuda.memory import Meter
 from ..protocol import AgentError
 from . import tensorrt_build
-from .tensorrt_native import deserialised, native_logger
+from .tensorrt_native import described, deserialised, native_logger
 
 DISTRIBUTIONS = (
     "tensorrt",
@@ -191,8 +191,10 @@ class TensorRTModel:
         """Return what the last ``run`` wrote, in the engine's own type."""
         return self._output.host
 
-    def layer_times(self, images_nchw: Any, runs: int) -> List[Dict[str, float]]:
-        """Return the ms of each layer in each of ``runs`` inferences.
+    def layer_times(
+        self, images_nchw: Any, runs: int
+    ) -> Tuple[List[Dict[str, float]], Dict[str, Any]]:
+        """Return the ms of each layer in each of ``runs`` inferences, and what the layers are.
 
         In a context of its own: TensorRT waits after every layer, so the sum is longer than an
         inference takes.
@@ -225,7 +227,7 @@ class TensorRTModel:
                 found.append(profiler.times)
         finally:
             self._context, self._shape = timed, None
-        return found
+        return found, described(trt, self._engine)
 
     def close(self) -> None:
         """Give back the GPU: first what was made last, at the latest when Python ends."""

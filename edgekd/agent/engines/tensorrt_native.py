@@ -70,17 +70,27 @@ def deserialised(trt: Any, logger: Any, content: bytes, dla_core: Optional[int])
 
 
 def inspect(trt: Any, logger: Any, content: bytes, dla_core: Optional[int]) -> Dict[str, Any]:
-    """Return what the inspector says of a plan's layers, in the schema of its version.
-
-    Up to 10: "Layers" and "Bindings"; 11: "Layers" and "I/O Tensors".
+    """Return what the inspector says of a plan's layers; see ``described``.
 
     Raises:
         AgentError: TensorRT refuses the plan, or says something else.
     """
     runtime, engine = deserialised(trt, logger, content, dla_core)
+    found = described(trt, engine)
+    del engine, runtime  # in this order
+    return found
+
+
+def described(trt: Any, engine: Any) -> Dict[str, Any]:
+    """Return what the inspector says of an engine's layers, in the schema of its version.
+
+    Up to 10: "Layers" and "Bindings"; 11: "Layers" and "I/O Tensors".
+
+    Raises:
+        AgentError: it says something else.
+    """
     inspector = engine.create_engine_inspector()
     text = inspector.get_engine_information(trt.LayerInformationFormat.JSON)
-    del inspector, engine, runtime
     try:
         found = json.loads(text)
     except ValueError as error:

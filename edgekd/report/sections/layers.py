@@ -1,9 +1,11 @@
-"""Layers: how long each takes, and what INT8 does to it, where both were asked for.
+"""Layers: how long each takes, in which precision, and what INT8 costs, where it was asked for.
 
-``edgekd profile FILE --layers --out RUN/layers`` brings the times.
+``edgekd profile FILE --layers --out RUN/layers/NAME`` brings times and precisions.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from edgekd.agent.layers import LayerTime, parse_profile
 from edgekd.agent.protocol import AgentError
@@ -13,11 +15,13 @@ from edgekd.core.records import Measurement
 from edgekd.core.run_folder import Run
 from edgekd.core.sensitivity import Sensitivity
 from edgekd.report import blocks, charts, looks, svg, words
-from edgekd.report.blocks import Cell, Column, Figure, Note, Section, Table
+from edgekd.report.blocks import Block, Cell, Column, Figure, Heading, Note, Section, Table
 from edgekd.report.svg import WIDE, Chart
 
 _BARS = 15  # layers that are drawn; the table has all
 _TITLE = "Layers"
+_FILE = "layers.json"
+_TO, _UNKNOWN = " to ", "not said"  # "FP32 to INT8"; where the engine does not say
 _COLUMNS = (
     Column("Layer"),
     Column("Time (ms)", numeric=True),
@@ -35,29 +39,35 @@ class _Timed:
     name: str  # of the artifact; else as it was named when it was measured
     series: int
     measured: Measurement
-    layers: tuple[tuple[str, float], ...]  # name, ms
+    layers: tuple[LayerTime, ...]
     sensitivity: Sensitivity | None  # of the same weights for the same target
 
 
 def section(run: Run) -> Section | None:
-    """Return the section; None: the layers were not timed."""
-    if not (run_folder.layers(run.folder) / "layers.json").is_file():
+    """Return the section; None: no file's layers were timed."""
+    folders = [path.parent for path in sorted(run_folder.layers(run.folder).rglob(_FILE))]
+    parts = [block for place, folder in enumerate(folders) for block in _blocks(run, folder, place)]
+    if not parts:
         return None
-    try:
-        found = _read(run)
-    except RecordError as error:
-        return Section("layers", _TITLE, (Note(f"{error}.", "inconclusive"),))
     lead = Note(
-        f"'{found.name}' on {found.measured.device} by {found.measured.engine}. Timing its layers "
-        "slows a network down: the times say where it goes, not how much there is of it."
+        "Timing its layers slows a network down: the times say where it goes, not how much there "
+        "is of it. Precision is what the engine says of the layers that ran."
     )
-    return Section("layers", _TITLE, (lead, _figure(found), _table(found)))
+    return Section("layers", _TITLE, (lead, *parts))
 
 
-def _read(run: Run) -> _Timed:
-    folder = run_folder.layers(run.folder)
+def _blocks(run: Run, folder: Path, place: int) -> list[Block]:
+    try:
+        found = _read(run, folder)
+    except RecordError as error:
+        return [Note(f"{error}.", "inconclusive")]
+    heading = Heading(f"{found.name} on {found.measured.device} by {found.measured.engine}")
+    return [heading, Note(_by_precision(found.layers)), _figure(found, place), _table(found)]
+
+
+def _read(run: Run, folder: Path) -> _Timed:
     measured = records.read(Measurement, folder / "measurement.json")
-    path = folder / "layers.json"
+    path = folder / _FILE
     try:
         profile = parse_profile(path.read_text(encoding="utf-8"))
     except (AgentError, UnicodeDecodeError) as error:
@@ -72,20 +82,37 @@ def _read(run: Run) -> _Timed:
         and (found.target, found.parents[:1]) != (artifact.target, artifact.parents[:1])
     ):
         found = None
-    ordered = sorted(((one.name, _ms(one)) for one in profile.layers), key=lambda one: -one[1])
     return _Timed(
         name=name or timing.subject,
         series=looks.series(run).get(name or "", looks.STEP),
         measured=measured,
-        layers=tuple(ordered),
+        layers=tuple(sorted(profile.layers, key=_ms, reverse=True)),
         sensitivity=found if artifact else None,
     )  # fmt: skip
 
 
-def _figure(found: _Timed) -> Figure:
-    shown = found.layers[:_BARS]
+def _by_precision(layers: Sequence[LayerTime]) -> str:
+    """Return "Time by precision: INT8 83 %, FP32 12 % and converting 5 %."."""
+    if not any(layer.precision for layer in layers):
+        return "The engine does not say in which precision its layers compute."
+    times: dict[str, float] = {}
+    for layer in layers:
+        name = "converting" if _TO in layer.precision else _shown(layer)
+        times[name] = times.get(name, 0.0) + _ms(layer)
+    whole = sum(times.values()) or 1.0
+    longest = sorted(times, key=times.__getitem__, reverse=True)
+    parts = [f"{name} {words.share(times[name] / whole)}" for name in longest]
+    return f"Time by precision: {words.listing(parts)}."
+
+
+def _shown(layer: LayerTime) -> str:
+    return layer.precision.upper().replace(_TO.upper(), _TO) or _UNKNOWN
+
+
+def _figure(found: _Timed, place: int) -> Figure:
+    shown = [(layer.name, _ms(layer)) for layer in found.layers[:_BARS]]
     told = "; ".join(f"{name} {words.three_digits(ms)} ms" for name, ms in shown[:5])
-    chart = Chart("layer-times", "Where the time goes", f"The longest: {told}")
+    chart = Chart(f"layer-times-{place}", "Where the time goes", f"The longest: {told}")
 
     def draw(width: int) -> str:
         room = 260 if width == WIDE else 180
@@ -100,35 +127,35 @@ def _figure(found: _Timed) -> Figure:
 
 
 def _table(found: _Timed) -> Table:
-    whole = sum(ms for _, ms in found.layers) or 1.0
+    whole = sum(map(_ms, found.layers)) or 1.0
     rows = tuple(
         (
-            Cell(name, code=True, whole=name),
-            blocks.number(words.three_digits(ms), ms),
-            blocks.number(words.share(ms / whole), ms / whole),
-            *_sensitivity(found.sensitivity, name),
+            Cell(layer.name, code=True, whole=layer.name),
+            blocks.number(words.three_digits(_ms(layer)), _ms(layer)),
+            blocks.number(words.share(_ms(layer) / whole), _ms(layer) / whole),
+            Cell(_shown(layer)),
+            *_sensitivity(found.sensitivity, layer.name),
         )
-        for name, ms in found.layers
+        for layer in found.layers
     )
-    caption = "Each layer as the engine runs it; what it costs in INT8, where that was measured."
+    caption = (
+        f"Each layer of {found.name} as the engine runs it; what it costs in INT8, where that was "
+        "measured."
+    )
     return Table(caption, _COLUMNS, rows)
 
 
-def _sensitivity(found: Sensitivity | None, layer: str) -> tuple[Cell, Cell, Cell]:
-    """Return precision, and what the layer alone costs in INT8, as far as it is known."""
+def _sensitivity(found: Sensitivity | None, layer: str) -> tuple[Cell, Cell]:
+    """Return what the layer alone costs in INT8, as far as it is known."""
     modules = modules_of(layer)
     known = [one for one in found.layers if one.layer in modules] if found else []
-    if known:
-        worst = max(known, key=lambda one: one.alone.kl_nats).alone
-        return (
-            Cell("INT8"),
-            blocks.number(f"{worst.kl_nats:.3g}", worst.kl_nats),
-            blocks.number(words.estimate(worst.drop_pp, 2), worst.drop_pp.value),
-        )
-    is_float = found is not None and not modules.isdisjoint(found.left_float)
+    if not known:
+        return blocks.number("", None), blocks.number("", None)
+    worst = max(known, key=lambda one: one.alone.kl_nats).alone
     return (
-        Cell("float" if is_float else ""), blocks.number("", None), blocks.number("", None)
-    )  # fmt: skip
+        blocks.number(f"{worst.kl_nats:.3g}", worst.kl_nats),
+        blocks.number(words.estimate(worst.drop_pp, 2), worst.drop_pp.value),
+    )
 
 
 def modules_of(layer: str) -> set[str]:
