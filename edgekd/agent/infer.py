@@ -13,8 +13,8 @@ def infer(request: Dict[str, Any]) -> None:
     """Write the logits of all images of a file.
 
     Request: "engine"; "model"; "images" (a .npy of uint8 [N, H, W, C], N > 0, mapped, not read);
-    "mean" and "std" (for each channel, pixels in [0, 1]); "batch" (used where the model leaves it
-    free); "threads" (None: one a core); "logits" (the .npy of float32 [N, K] to write).
+    "mean" and "std" (for each channel, pixels in [0, 1]); "batch" (used as far as the model
+    leaves it free); "threads" (None: one a core); "logits" (the .npy of float32 [N, K] to write).
 
     Lines: "opened", "progress" for each batch.
 
@@ -27,14 +27,14 @@ def infer(request: Dict[str, Any]) -> None:
     threads = request["threads"] or len(allowed_cores())
     model = engines.open_model(request["engine"], request["model"], threads)
     emit("opened", engine=model.engine, load_ms=None, cold_ms=None)
-    fixed = model.input_shape[0]
-    batch = fixed or request["batch"]
+    fewest, most = model.batches
+    batch = max(fewest, min(request["batch"], most or request["batch"]))
     count = len(images_nhwc)
     with open(request["logits"], "wb") as file:
         for start in range(0, count, batch):
             chunk = np.asarray(images_nhwc[start : start + batch])
             images_nchw = normalise(chunk, request["mean"], request["std"])
-            outputs_nk = model.infer(_padded(images_nchw, fixed))[: len(chunk)]
+            outputs_nk = model.infer(_padded(images_nchw, fewest))[: len(chunk)]
             _check(outputs_nk, len(chunk), request["model"])
             if start == 0:
                 _begin(file, (count, outputs_nk.shape[1]))
@@ -84,11 +84,11 @@ def _begin(file: Any, shape: Any) -> None:
     np.lib.format.write_array_header_1_0(file, header)
 
 
-def _padded(images_nchw: Any, fixed: Any) -> Any:
-    """Fill the last batch of a model that takes ``fixed`` images only, by repeating one."""
+def _padded(images_nchw: Any, fewest: int) -> Any:
+    """Fill the last batch of a model that takes no fewer images, by repeating one."""
     import numpy as np
 
-    missing = (fixed or 0) - len(images_nchw)
+    missing = fewest - len(images_nchw)
     if missing <= 0:
         return images_nchw
     return np.concatenate([images_nchw, np.repeat(images_nchw[-1:], missing, axis=0)])

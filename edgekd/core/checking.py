@@ -40,6 +40,7 @@ def _explain(error: ValidationError, kind: type[Spec]) -> list[str]:
             lines.append(f"{place}: missing")
         else:
             message = fault["msg"].removeprefix("Value error, ")
+            message = "must be a list" if fault["type"] == "tuple_type" else message
             shown = "" if isinstance(fault["input"], dict) else f", found {fault['input']!r}"
             lines.append(f"{place}: {message}{shown}" if place else message)
     return lines

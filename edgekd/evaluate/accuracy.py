@@ -30,6 +30,7 @@ def logits_of(
     images: ImageSet,
     normalisation: records.Normalisation,
     *,
+    name: str | None = None,
     device: str = "host-cpu",
     fleet: Path | None = None,
     progress: Progress | None = None,
@@ -43,6 +44,7 @@ def logits_of(
             may be fixed.
         images: at least one.
         normalisation: what the model was trained with.
+        name: of the model for people; None: the file's and its folder's.
         device: where it runs.
         fleet: the inventory that has the device; None: the user's own.
         progress: who is told how far it is; None: nobody.
@@ -56,9 +58,10 @@ def logits_of(
         raise DataError("there are no images to classify")
     place = inventory.usable(device, fleet)
     listener = progress or Silent()
+    title = f"classify with {name or f'{file.parent.name}/{file.name}'}"
     logits = []
     with (
-        listener.task(f"classify with {file.parent.name}/{file.name}", len(images)) as task,
+        listener.task(title, len(images)) as task,
         tempfile.TemporaryDirectory(prefix="edgekd-") as folder,
     ):
         for start, stop in _chunks(images):

@@ -191,7 +191,13 @@ def _classify(
     normalisation = found.notes.normalisation
     assert normalisation is not None, "checked where the images were read"
     logits_nk = accuracy.logits_of(
-        one.runs[0], images, normalisation, device=spec.device, fleet=fleet, progress=progress
+        one.runs[0],
+        images,
+        normalisation,
+        name=one.name,
+        device=spec.device,
+        fleet=fleet,
+        progress=progress,
     )
     return accuracy.record(one.name, one.sha256, spec.device, "test", images, logits_nk, out)
 

@@ -15,13 +15,14 @@ It is the file that ``--inventory`` names, else ``$EDGEKD_INVENTORY``, else
 """
 
 import os
+import re
 import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from edgekd.core import catalogue, checking
 from edgekd.core.errors import UsageError, did_you_mean
@@ -32,8 +33,20 @@ from edgekd.remote.ssh import Ssh
 
 _LABEL = "label:"
 _HERE = {"profile", "local", "python", "labels"}  # what an entry can say of this machine
-# A word that ssh takes for neither an option nor two words.
-Word = Annotated[str, Field(pattern=r"^[^\s\-][^\s]*$")]
+_WORD = r"[\w\[][\w.:@%+/\[\]-]*"  # an address may have brackets and a zone
+
+
+def _plain(text: str) -> str:
+    """Refuse what ssh, or the shell in which it starts a proxy, could take for anything else."""
+    if not re.fullmatch(f"{_WORD}(,{_WORD})*", text, re.ASCII):
+        raise ValueError(
+            "must be one word of letters, digits and _ . : @ % + / [ ] -, not beginning with '-'; "
+            "what needs more, say in ssh's configuration, and give the name of its Host here"
+        )
+    return text
+
+
+Word = Annotated[str, AfterValidator(_plain)]
 
 
 class Entry(checking.Spec):
@@ -185,13 +198,11 @@ def _entry(name: str, values: Any, path: Path) -> Entry:
 
 
 def _place(name: str, entry: Entry, path: Path) -> Place:
-    profile = entry.profile
-    if profile.endswith(".toml"):
-        profile = str(_beside(path, Path(profile)))
+    device = _kind(name, entry.profile, path)
     if entry.host is None:
         python = entry.python if "python" in entry.model_fields_set else None
         here = Local(place=f"'{name}'", python=python)
-        return Place(name, entry.profile, devices.find(profile), here)
+        return Place(name, entry.profile, device, here)
     way = Ssh(
         name=name,
         host=entry.host,
@@ -204,7 +215,16 @@ def _place(name: str, entry: Entry, path: Path) -> Place:
         folder=entry.folder,
         trtexec=entry.trtexec,
     )
-    return Place(name, entry.profile, devices.find(profile), way)
+    return Place(name, entry.profile, device, way)
+
+
+def _kind(name: str, profile: str, path: Path) -> devices.Device:
+    """Return the facts behind an entry's ``profile``."""
+    kind = str(_beside(path, Path(profile))) if profile.endswith(".toml") else profile
+    try:
+        return devices.find(kind)
+    except UsageError as error:
+        raise UsageError(f"'{path}': the profile of '{name}': {error}") from error
 
 
 def _beside(inventory: Path, path: Path) -> Path:

@@ -313,9 +313,13 @@ def test_times_of_layers_are_summed_up_as_trtexec_does() -> None:
     assert second["percentage"] == 25
 
 
-def test_the_agent_infers_with_an_engine(trt: Any, built: Build, tmp_path: Path) -> None:
-    model = linear(tmp_path, 2)
-    built(model)
+@pytest.mark.parametrize(("batch", "fewest", "most"), [(2, 2, 2), ("N", 1, 1), ("N", 4, 8)])
+def test_the_agent_infers_as_many_images_at_once_as_an_engine_takes(
+    trt: Any, built: Build, tmp_path: Path, batch: int | str, fewest: int, most: int
+) -> None:
+    low, high = [fewest, 1, 2, 2], [most, 1, 2, 2]
+    sizes = {"images": {"min": low, "opt": high, "max": high}} if batch == "N" else None
+    built(linear(tmp_path, batch), profiles=sizes)
     pixels_nhwc = np.arange(12, dtype=np.uint8).reshape(3, 2, 2, 1)
     np.save(tmp_path / "images.npy", pixels_nhwc)
     infer.infer(
@@ -325,7 +329,7 @@ def test_the_agent_infers_with_an_engine(trt: Any, built: Build, tmp_path: Path)
             "images": str(tmp_path / "images.npy"),
             "mean": [0.0],
             "std": [1 / 255],
-            "batch": 2,
+            "batch": 64,
             "threads": 1,
             "logits": str(tmp_path / "logits.npy"),
         }

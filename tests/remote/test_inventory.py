@@ -110,16 +110,46 @@ def test_an_unknown_key_is_refused_with_the_near_one(tmp_path: Path) -> None:
     assert "usr: unknown key. Did you mean 'user'?" in said
 
 
-@pytest.mark.parametrize("host", ["-oProxyCommand=touch hacked", "a b", "", "-", "a\\nb"], ids=repr)
-def test_a_host_that_ssh_would_take_for_something_else_is_refused(
+WORDS = [
+    "-oProxyCommand=touch hacked",
+    "a b",
+    "",
+    "-",
+    "a\\nb",
+    "a\\n",
+    "$(touch hacked)",
+    "a;b",
+    "a'b",
+]
+
+
+@pytest.mark.parametrize("host", WORDS, ids=repr)
+def test_a_host_that_ssh_or_a_shell_would_take_for_something_else_is_refused(
     tmp_path: Path, host: str
 ) -> None:
-    assert "host: String should match" in refused(tmp_path, BOARD.replace("192.0.2.17", host))
+    assert "host: must be one word" in refused(tmp_path, BOARD.replace("192.0.2.17", host))
 
 
 @pytest.mark.parametrize("key", ["user", "jump"])
-def test_no_word_of_an_entry_can_be_an_option(tmp_path: Path, key: str) -> None:
-    assert f"{key}: String should match" in refused(tmp_path, BOARD + f'{key} = "-oX=y"\n')
+@pytest.mark.parametrize("word", ["-oX=y", "a,-oX=y", "`id`"])
+def test_no_word_of_an_entry_can_be_an_option(tmp_path: Path, key: str, word: str) -> None:
+    assert f"{key}: must be one word" in refused(tmp_path, BOARD + f'{key} = "{word}"\n')
+
+
+@pytest.mark.parametrize(
+    "host", ["line-3", "lab_4.example.org", "192.0.2.17", "fe80::1%eth0", "[2001:db8::1]"]
+)
+def test_a_name_or_an_address_is_a_host(tmp_path: Path, host: str) -> None:
+    assert way(write(tmp_path / "fleet.toml", BOARD.replace("192.0.2.17", host))).host == host
+
+
+def test_one_label_is_a_list_too(tmp_path: Path) -> None:
+    assert "labels: must be a list, found 'lab'" in refused(tmp_path, BOARD + 'labels = "lab"\n')
+
+
+def test_jumps_can_be_several(tmp_path: Path) -> None:
+    jump = "gate@198.51.100.1:2222,ssh://inner"
+    assert way(write(tmp_path / "fleet.toml", BOARD + f'jump = "{jump}"\n')).jump == jump
 
 
 def test_a_kind_of_board_is_not_a_board(tmp_path: Path) -> None:
@@ -135,6 +165,7 @@ def test_a_board_cannot_take_the_name_of_this_machine(tmp_path: Path) -> None:
 
 def test_an_unknown_profile_is_refused(tmp_path: Path) -> None:
     said = refused(tmp_path, BOARD.replace("orin-nano-8gb", "orin-nano-8g"))
+    assert "fleet.toml': the profile of 'line-3':" in said
     assert "no device is called 'orin-nano-8g'. Did you mean 'orin-nano-8gb'?" in said
 
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:  # numpy may be missing where only `probe` is wanted
         """A model file, opened by an engine: one float32 input, one float32 output."""
 
         input_shape: Tuple[Optional[int], ...]  # N, C, H, W; None: free
+        batches: Tuple[int, Optional[int]]  # the fewest and the most images at once; None: any
         engine: str  # "onnxruntime 1.31.1, CPUExecutionProvider"
 
         def infer(self, images_nchw: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:

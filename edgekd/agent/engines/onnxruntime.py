@@ -101,6 +101,8 @@ class OnnxRuntimeModel:
                 "'%s' takes an input of shape %s, but images have four dimensions: N, C, H, W"
                 % (path, self._input.shape),
             )
+        fixed = self.input_shape[0]
+        self.batches: Tuple[int, Optional[int]] = (fixed or 1, fixed)
         self._binding: Any = None
         self._output_shape: Optional[Tuple[int, ...]] = None
         self._kept: List[Any] = []

@@ -138,6 +138,7 @@ class TensorRTModel:
         self.input_shape: Tuple[Optional[int], ...] = tuple(
             size if size >= 0 else None for size in self._input.shape
         )
+        self.batches: Tuple[int, Optional[int]] = self._batches()
         self._shape: Optional[Tuple[int, ...]] = None  # of the images that memory is ready for
         self._graph: Any = None
         self._inner: Any = None  # the graph without copies
@@ -273,6 +274,13 @@ class TensorRTModel:
             if not context.set_tensor_address(tensor.name, tensor.address):
                 raise self._fault("'%s' cannot be bound" % tensor.name, "no reason is given")
         self._shape = shape
+
+    def _batches(self) -> Tuple[int, int]:
+        fixed = self.input_shape[0]
+        if fixed is not None:
+            return fixed, fixed
+        low, _, high = self._engine.get_tensor_profile_shape(self._input.name, 0)
+        return low[0], high[0]
 
     def _limits(self) -> str:
         if None not in self.input_shape:
