@@ -72,6 +72,7 @@ class Measurement(Record):
 
     device: str
     machine: str
+    boot_id: str | None = None  # of its last start; None: its kernel has none
     engine: str  # "onnxruntime 1.31.1, CPUExecutionProvider"
     power_mode: str | None = None  # of a board, as it names it; None: it has none, or does not say
     batch: int

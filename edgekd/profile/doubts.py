@@ -144,6 +144,19 @@ def about_machine(telemetry: Sequence[lines.Telemetry], foreign_ratio: float | N
     return found
 
 
+def about_restart(before: str | None, now: str | None) -> list[str]:
+    """Return a sentence if parts of one measurement are of different starts of the device.
+
+    Clocks that were locked, heat and what else runs are not the same after a restart.
+
+    Args:
+        before, now: its boot ids; None: it has none.
+    """
+    if before is None or now is None or before == now:
+        return []
+    return ["the device has restarted in the middle of the measurement"]
+
+
 def about_threads(threads: int, cores: int) -> list[str]:
     """Return a sentence if threads have to share cores, so that they wait for each other."""
     if threads <= cores:

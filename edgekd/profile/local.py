@@ -145,6 +145,7 @@ def _record(
     warnings = doubts.about(first)
     for again in found[1:]:
         warnings += [f"{doubt} when measured again" for doubt in doubts.about(again)]
+        warnings += doubts.about_restart(notes.boot_id, again.notes.boot_id)
     repeated = doubts.about_repetition(*found) if spec.confirm else []
     before, after = notes.conditions
     locked = before.gpu.locked if before.gpu is not None else before.cpu_locked
@@ -154,6 +155,7 @@ def _record(
         parents=tuple(subject.sha256 for subject in first.subjects),
         device=spec.device,
         machine=notes.machine,
+        boot_id=notes.boot_id,
         engine=first.engine,
         power_mode=after.power_mode,
         batch=spec.batch,

@@ -13,6 +13,7 @@ class Notes:
 
     machine: str = ""
     cores: int = 0
+    boot_id: str | None = None  # of the device's last start
     opened: dict[int, lines.Opened] = field(default_factory=dict)
     warmed: dict[int, lines.Warmed] = field(default_factory=dict)
     memory: dict[int, lines.Memory] = field(default_factory=dict)
@@ -28,7 +29,7 @@ class Notes:
         """
         match line:
             case lines.Machine():
-                self.machine, self.cores = line.machine, line.cores
+                self.machine, self.cores, self.boot_id = line.machine, line.cores, line.boot_id
             case lines.Opened():
                 self.opened[line.subject] = line
             case lines.Warmed():

@@ -31,9 +31,12 @@ class _Notes:
     stretches: list[lines.Stretch] = field(default_factory=list)
     power: lines.Power | None = None
     telemetry: list[lines.Telemetry] = field(default_factory=list)  # before and after
+    boot_id: str | None = None
 
     def take(self, line: lines.Line, task: Task) -> None:
         match line:
+            case lines.Machine():
+                self.boot_id = line.boot_id
             case lines.Stretch():
                 self.stretches.append(line)
             case lines.Power():
@@ -108,7 +111,8 @@ def with_energy(
     if found.missing is None:
         foreign_ratio = doubts.foreign_load(notes.telemetry)
         others = doubts.about_machine(notes.telemetry, foreign_ratio)
-        told = (f"{doubt} while energy was measured" for doubt in others)
+        told = [f"{doubt} while energy was measured" for doubt in others]
+        told += doubts.about_restart(record.boot_id, notes.boot_id)
         found = found.model_copy(update={"doubts": (*found.doubts, *told)})
     timings = tuple(
         timing.model_copy(update={"energy": use})

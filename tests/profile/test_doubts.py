@@ -108,6 +108,16 @@ def test_more_threads_than_cores_are_doubted(threads: int, doubts_found: int) ->
 
 
 @pytest.mark.parametrize(
+    ("before", "now", "doubts_found"),
+    [("a", "b", 1), ("a", "a", 0), (None, "a", 0), ("a", None, 0)],
+)
+def test_parts_of_different_starts_of_the_device_are_doubted(
+    before: str | None, now: str | None, doubts_found: int
+) -> None:
+    assert len(doubts.about_restart(before, now)) == doubts_found
+
+
+@pytest.mark.parametrize(
     ("last", "ratio", "words"),
     [
         (moment(), 0.2, "took 20 % of the processor"),
