@@ -9,7 +9,7 @@ import numpy as np
 from edgekd.remote import lines, session
 from edgekd.remote.errand import Fetched, Reach, Sent
 from tests import nets
-from tests.remote import sshd
+from tests.remote import network, sshd
 
 
 def listen(
@@ -48,7 +48,7 @@ def to_run(folder: Path) -> dict[str, object]:
     }  # fmt: skip
 
 
-def agents(server: sshd.Server) -> list[int]:
+def agents(server: sshd.Server | network.Board) -> list[int]:
     """Return the processes of agents on the board, but for landings."""
     found = []
     for path in Path("/proc").glob("[0-9]*"):
@@ -62,8 +62,8 @@ def agents(server: sshd.Server) -> list[int]:
     return found
 
 
-def gone(server: sshd.Server) -> bool:
-    end = time.monotonic() + 10
+def gone(server: sshd.Server | network.Board) -> bool:
+    end = time.monotonic() + 30
     while agents(server) and time.monotonic() < end:
         time.sleep(0.02)
     return not agents(server) and server.emptied()

@@ -4,20 +4,18 @@ import os
 import socket
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
-from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import IO, Any, Self
 
 import numpy as np
 import pytest
 
 from edgekd.core.errors import DeviceError
-from edgekd.remote import lines, session, ssh
-from edgekd.remote.errand import Errand, LostError, Start
+from edgekd.remote import lines, session
+from edgekd.remote.errand import LostError
 from tests.remote import sshd
+from tests.remote.disturbed import Disturbed, disturbed
 from tests.remote.errands import agents, gone, listen, script, to_infer, to_run
 
 pytestmark = pytest.mark.skipif(not Path(sshd.PROGRAM).exists(), reason=sshd.MISSING)
@@ -27,59 +25,6 @@ pytestmark = pytest.mark.skipif(not Path(sshd.PROGRAM).exists(), reason=sshd.MIS
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[sshd.Server]:
     with sshd.serving(tmp_path_factory.mktemp("sshd"), sys.executable) as running:
         yield running
-
-
-@dataclass(frozen=True)
-class Disturbed:
-    """A way on which something happens once so many bytes of the errand are sent."""
-
-    way: ssh.Ssh
-    after: int
-    happens: Callable[[], None]
-
-    @property
-    def place(self) -> str:
-        return self.way.place
-
-    @property
-    def pauses_s(self) -> tuple[float, ...]:
-        return self.way.pauses_s
-
-    @property
-    def return_s(self) -> float:
-        return self.way.return_s
-
-    def prepare(self, trip: Errand, folder: Path) -> Start:
-        start = self.way.prepare(trip, folder)
-        feed = start.feed
-        assert feed is not None
-        return replace(start, feed=lambda stdin, ended: feed(_Pipe(stdin, self), ended))  # type: ignore[arg-type]
-
-    def fault(self, status: int, stderr: str, *, landed: bool) -> DeviceError | None:
-        return self.way.fault(status, stderr, landed=landed)
-
-
-class _Pipe:
-    def __init__(self, pipe: IO[bytes], way: Disturbed) -> None:
-        self._pipe, self._way, self._sent = pipe, way, 0
-
-    def write(self, data: bytes) -> int:
-        before, self._sent = self._sent, self._sent + len(data)
-        written = self._pipe.write(data)
-        self._pipe.flush()
-        if before < self._way.after <= self._sent:
-            self._way.happens()
-        return written
-
-    def flush(self) -> None:
-        self._pipe.flush()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        with self._pipe:
-            pass
 
 
 @pytest.fixture
@@ -115,17 +60,6 @@ def test_a_connection_that_is_cut_during_the_upload_is_made_anew(
     assert gone(server)
 
 
-def disturbed_run(way: ssh.Ssh, folder: Path, happens: Callable[[], None]) -> list[str]:
-    """Let something happen once the model is open, and return the types of the lines."""
-    seen = []
-    with session.talk("run", to_run(folder), reach=way) as said:
-        for line in said:
-            seen.append(line.type)
-            if line.type == "opened":
-                happens()
-    return seen
-
-
 def test_a_connection_that_is_cut_during_a_run_is_told_and_not_tried_again(
     server: sshd.Server, tmp_path: Path
 ) -> None:
@@ -135,7 +69,7 @@ def test_a_connection_that_is_cut_during_a_run_is_told_and_not_tried_again(
         cuts.append(server.cut())
 
     with pytest.raises(LostError, match="cut before the agent was done; it has not restarted"):
-        disturbed_run(server.way(pauses_s=(0.1,)), tmp_path, cut)
+        disturbed(server.way(pauses_s=(0.1,)), to_run(tmp_path), "opened", cut)
     assert len(cuts) == 1
     assert gone(server)
 
@@ -149,7 +83,7 @@ def test_a_full_disk_is_told(server: sshd.Server, large: dict[str, object], tmp_
 
 def test_an_agent_that_is_killed_is_told(server: sshd.Server, tmp_path: Path) -> None:
     with pytest.raises(DeviceError, match=r"ended by signal 9 .*enough memory"):
-        disturbed_run(server.way(), tmp_path, lambda: os.kill(min(agents(server)), 9))
+        disturbed(server.way(), to_run(tmp_path), "opened", lambda: os.kill(min(agents(server)), 9))
     assert gone(server)
 
 
@@ -226,23 +160,3 @@ def test_what_a_killed_landing_has_left_is_swept_by_a_later_one(
     listen(server.way())
     assert [folder.exists() for folder in (old, young, foreign)] == [False, True, True]
     young.rmdir()
-
-
-@pytest.mark.slow
-def test_twenty_boards_answer_at_once(tmp_path: Path) -> None:
-    def visit(number: int) -> Any:
-        folder = tmp_path / f"errand-{number}"
-        folder.mkdir()
-        listen(fleets[number % 2].way(number=number // 2), "infer", to_infer(folder))
-        return np.load(folder / "logits.npy").tolist()
-
-    with ExitStack() as stack:
-        fleets = []
-        for name in ("left", "right"):  # an sshd listens at 16 ports at most
-            (tmp_path / name).mkdir()
-            fleet = sshd.serving(tmp_path / name, sys.executable, boards=10)
-            fleets.append(stack.enter_context(fleet))
-        with ThreadPoolExecutor(20) as pool:
-            found = list(pool.map(visit, range(20)))
-        assert found == [np.arange(8.0).reshape(2, 4).tolist()] * 20
-        assert all(fleet.emptied() for fleet in fleets)
