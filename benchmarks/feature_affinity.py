@@ -23,6 +23,7 @@ import torch
 from edgekd.core import provenance
 from edgekd.distill.method import Outputs, Step
 from edgekd.distill.methods.fa import FeatureAffinity
+from edgekd.models.surgery import Surgery
 
 IMAGES, CHANNELS = 16, 64
 SIDES = (8, 16, 28, 56)
@@ -55,6 +56,7 @@ def step(method: FeatureAffinity, side: int) -> float:
     teacher_nchw = torch.randn(shape, generator=generator).relu_()
     logits_nk = torch.zeros(IMAGES, 2)
     pair = [Outputs(logits_nk, {"map": each}) for each in (student_nchw, teacher_nchw)]
+    method.prepare(*pair, Surgery.none())
     start = time.perf_counter()
     method(*pair, None, Step(0, 1, generator))["fa"].backward()
     return 1000 * (time.perf_counter() - start)

@@ -95,6 +95,21 @@ def choose(name: str, student: Outputs, layers: Layers) -> list[str]:
     return paths
 
 
+def check_positions(name: str, path: str, student: Outputs, teacher: Outputs) -> None:
+    """Refuse maps of different height or width, where a method compares position by position.
+
+    Raises:
+        UsageError: they differ.
+    """
+    here, there = student.features[path].shape[2:], teacher.features[path].shape[2:]
+    if here != there:
+        raise UsageError(
+            f"{name} compares positions, but '{path}' has {list(here)} of them in the student and "
+            f"{list(there)} in the teacher. Use method 'at' or 'feature_mse', which average the "
+            "larger map down, or 'kd', which compares logits alone"
+        )
+
+
 def kept(
     name: str, path: str, student: Outputs, teacher: Outputs, surgery: Surgery, way_out: str
 ) -> Tensor | None:

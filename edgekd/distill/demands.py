@@ -100,8 +100,8 @@ def check_alignment(uses: Sequence[Use], student: str, teacher: str) -> None:
             raise UsageError(
                 f"'{use.name}' compares channel by channel, so student and teacher must be one "
                 f"architecture, but are '{student}' and '{teacher}'. Use method 'kd', or one that "
-                'needs no such match: at, sp, fa, fdkd with modes = ["spatial"], feature_mse with '
-                'align = "adapter"'
+                'needs no such match: at, sp, fa, fdkd with modes = ["spatial"], feature_mse or '
+                'attention_feature with align = "adapter"'
             )
 
 

@@ -8,14 +8,13 @@ Suffixes: N images, C channels, P = H * W positions, R random vectors.
 """
 
 import math
-from itertools import groupby
 from typing import Literal, get_args
 
 import torch
 import torch.nn.functional as F  # noqa: N812  its usual name
 from torch import Tensor, nn
 
-from edgekd.core.errors import UsageError
+from edgekd.distill.compare import LAYERS, Layers, check_choice, check_positions, choose
 from edgekd.distill.method import Align, Method, Outputs, Step
 from edgekd.models.surgery import Surgery
 
@@ -23,7 +22,6 @@ EVIDENCE = "code"
 ALIASES = ("faqd",)
 
 Form = Literal["ffa2", "ffa1", "fa1", "fa2"]
-Layers = Literal["stages", "last", "all"]
 
 _EPSILON = 1e-5
 
@@ -74,12 +72,8 @@ class FeatureAffinity(Method):
         adapter: bool = False,
     ) -> None:
         super().__init__()
-        for key, value, takes in (
-            ("form", form, get_args(Form)),
-            ("layers", layers, get_args(Layers)),
-        ):
-            if value not in takes:
-                raise ValueError(f"{key} must be one of {', '.join(takes)}, but is {value!r}")
+        check_choice("form", form, get_args(Form))
+        check_choice("layers", layers, LAYERS)
         if vectors < 1 or max_positions < 1:
             raise ValueError(
                 f"vectors and max_positions must be >= 1, but are {vectors} and {max_positions}"
@@ -88,24 +82,23 @@ class FeatureAffinity(Method):
         self.vectors = vectors
         self.side = math.isqrt(max_positions)
         self.layers = layers
-        self.adapters = nn.ModuleDict()
         self.align = "adapter" if adapter else "agnostic"
+        self._paths: list[str] = []
+        self.adapters = nn.ModuleDict()
 
     def prepare(self, student: Outputs, teacher: Outputs, surgery: Surgery) -> None:
-        """Check the maps, and make the adapters."""
+        """Choose the layers, and make the adapters.
+
+        Raises:
+            UsageError: no features, or maps of different sizes.
+        """
         del surgery
-        if not student.features:
-            raise UsageError("fa compares features, but the student has none. Use method 'kd'")
-        for path in self._chosen(student):
-            here, there = student.features[path], teacher.features[path]
-            if here.shape[2:] != there.shape[2:]:
-                raise UsageError(
-                    f"fa compares positions, but '{path}' has {list(here.shape[2:])} of them in "
-                    f"the student and {list(there.shape[2:])} in the teacher. Use method 'kd', "
-                    "which compares logits alone"
-                )
-            if self.align == "adapter":
-                self.adapters[_key(path)] = _adapter(here)
+        self._paths = choose("fa", student, self.layers)
+        for path in self._paths:
+            check_positions("fa", path, student, teacher)
+        if self.align == "adapter":
+            adapters = {_key(path): _adapter(student.features[path]) for path in self._paths}
+            self.adapters = nn.ModuleDict(adapters)
 
     def forward(
         self, student: Outputs, teacher: Outputs, labels_n: Tensor | None, step: Step
@@ -113,20 +106,13 @@ class FeatureAffinity(Method):
         """Return {"fa"}."""
         del labels_n
         terms = []
-        for path in self._chosen(student):
+        for path in self._paths:
             here_nchw = student.features[path]
-            if _key(path) in self.adapters:
+            if self.align == "adapter":
                 here_nchw = self.adapters[_key(path)](here_nchw)
             there_nchw = teacher.features[path].detach()
             terms.append(self._compare(here_nchw, there_nchw, step.generator))
         return {"fa": torch.stack(terms).sum()}
-
-    def _chosen(self, student: Outputs) -> list[str]:
-        paths = list(student.features)
-        if self.layers == "stages":
-            sizes = groupby(paths, key=lambda path: student.features[path].shape[2:])
-            return [list(same)[-1] for _, same in sizes]
-        return paths if self.layers == "all" else paths[-1:]
 
     def _compare(
         self, student_nchw: Tensor, teacher_nchw: Tensor, generator: torch.Generator

@@ -17,6 +17,7 @@ from torch import Tensor
 from edgekd.core.errors import UsageError, did_you_mean
 from edgekd.distill.compare import (
     check_choice,
+    check_positions,
     check_positive,
     choose,
     divergence,
@@ -43,7 +44,8 @@ class FDKD(Method):
     - spatial:  P = softmax(s(mean over channels of F^2) / tau), over positions
     - per_channel_spatial:  P = softmax(F / tau) over positions, averaged over the kept channels
     - moments:  (mu_S - mu_T)^2 / var_T + (log sigma_S - log sigma_T)^2, averaged over the kept
-      channels; mu and sigma are taken over images and positions
+      channels; mu and sigma are taken over images and positions, and 1 % of the channels' mean
+      var_T is added to each variance
 
     The first three give tau^2 * mean over images of KL(P_T || P_S). Layers of fewer than 16
     positions are left out where positions are compared.
@@ -96,7 +98,7 @@ class FDKD(Method):
         """
         paths = choose("fdkd", student, self.layers)
         for path in paths:
-            _check_sizes(path, student.features[path], teacher.features[path])
+            check_positions("fdkd", path, student, teacher)
             if self.align == "index":
                 self._kept[path] = kept("fdkd", path, student, teacher, surgery, _WAY_OUT)
         for mode in self.modes:
@@ -188,12 +190,3 @@ _MODES: dict[str, Callable[[Tensor, Tensor, Tensor | None, float], Tensor]] = {
     "per_channel_spatial": per_channel_spatial,
     "moments": moments,
 }
-
-
-def _check_sizes(path: str, student_nchw: Tensor, teacher_nchw: Tensor) -> None:
-    if student_nchw.shape[2:] != teacher_nchw.shape[2:]:
-        raise UsageError(
-            f"fdkd: the maps of '{path}' have {list(student_nchw.shape[2:])} positions in the "
-            f"student and {list(teacher_nchw.shape[2:])} in the teacher. Use method 'kd', which "
-            "compares logits alone"
-        )

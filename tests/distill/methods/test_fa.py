@@ -189,6 +189,7 @@ def test_only_the_step_s_generator_is_drawn_from(form: str, *, adapter: bool) ->
 
 def test_vectors_differ_from_step_to_step() -> None:
     method, pair, now = FeatureAffinity(), (outputs(maps(0)), outputs(maps(1))), step()
+    method.prepare(*pair, Surgery.none())
     assert method(*pair, None, now)["fa"] != method(*pair, None, now)["fa"]
 
 
@@ -208,7 +209,9 @@ def test_layers_are_chosen_and_summed(layers: str, chosen: tuple[int, ...]) -> N
     teacher = [maps(3), maps(4), maps(5, side=2)]
     expected = sum(loss("fa1", student[place], teacher[place]).item() for place in chosen)
     method = FeatureAffinity(form="fa1", layers=layers)
-    found = method(outputs(*student), outputs(*teacher), None, step())["fa"].item()
+    pair = outputs(*student), outputs(*teacher)
+    method.prepare(*pair, Surgery.none())
+    found = method(*pair, None, step())["fa"].item()
     assert found == pytest.approx(expected, rel=1e-12)
 
 
@@ -235,6 +238,7 @@ def test_no_gradient_reaches_the_teacher() -> None:
 def test_labels_are_not_read(seed: int) -> None:
     pair = outputs(maps(seed)), outputs(maps(seed + 1))
     method = FeatureAffinity()
+    method.prepare(*pair, Surgery.none())
     without = method(*pair, None, step())["fa"]
     assert torch.equal(without, method(*pair, torch.full((3,), -1), step())["fa"])
 
@@ -251,7 +255,7 @@ def test_maps_of_different_sizes_and_students_without_features_are_refused() -> 
     ("options", "message"),
     [
         ({"form": "fa3"}, "form must be one of ffa2"),
-        ({"layers": "first"}, "layers must be one of stages"),
+        ({"layers": "first"}, "layers must be one of last"),
         ({"vectors": 0}, ">= 1, but are 0"),
         ({"max_positions": 0}, ">= 1, but are 15 and 0"),
     ],
