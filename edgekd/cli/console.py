@@ -119,6 +119,8 @@ def _aside(timing: Timing) -> Iterator[str]:
         yield f"{timing.gpu_p50_ms.value:.4g} ms on the GPU, without copies"
     yield f"loading {timing.load_ms:.1f} ms"
     yield f"first inference {timing.cold_ms:.1f} ms"
+    if timing.warm_up_s is not None:
+        yield f"warm after {timing.warm_up_s:.1f} s"
     on_gpu = timing.device_memory_mib
     of_it = "" if on_gpu is None else f", {on_gpu:.1f} MiB of it on the GPU"
     yield f"peak memory {timing.peak_memory_mib:.1f} MiB{of_it}"

@@ -43,6 +43,7 @@ class Timing(Part):
     spread_ratio: float | None = None  # coefficient of variation of the blocks' medians
     load_ms: float  # opening the file
     cold_ms: float  # the first inference
+    warm_up_s: float | None = None  # until its latency stayed, or time was up; None: older record
     peak_memory_mib: float  # of the process, and what it has taken on the GPU
     device_memory_mib: float | None = None  # the latter; None: not on a GPU, or not known
     context_memory_mib: float | None = None  # of which TensorRT reckons so much for activations

@@ -121,7 +121,7 @@ def about_machine(telemetry: Sequence[lines.Telemetry], foreign_ratio: float | N
     """Return a sentence for each doubt about the machine's state."""
     found = []
     if foreign_ratio is None:
-        found.append("how much other programs took of the processor is unknown")
+        found.append(f"what other programs took of the processor is unknown: {_gap(telemetry)}")
     elif foreign_ratio > FOREIGN_RATIO:
         found.append(
             f"other programs took {100 * foreign_ratio:.0f} % of the processor "
@@ -162,6 +162,14 @@ def about_threads(threads: int, cores: int) -> list[str]:
     if threads <= cores:
         return []
     return [f"{threads} threads share {cores} cores and wait for each other: ask for fewer"]
+
+
+def _gap(telemetry: Sequence[lines.Telemetry]) -> str:
+    """Say why the load by other programs is not known."""
+    counts = [(each.busy_ticks, each.all_ticks, each.own_ticks) for each in telemetry]
+    if not counts or any(None in each for each in counts):
+        return "the device does not count it"
+    return "the measurement was too short for the device's counters: ask for more runs"
 
 
 def _gone(first: int | None, last: int | None) -> int | None:

@@ -217,6 +217,7 @@ class Taken:
             spread_ratio=spread(mine),
             load_ms=opened.load_ms,
             cold_ms=opened.cold_ms,
+            warm_up_s=notes.warmed[index].seconds,
             peak_memory_mib=memory.peak_mib + (warmed.device_mib or 0.0),
             device_memory_mib=warmed.device_mib,
             context_memory_mib=warmed.context_mib,

@@ -51,6 +51,17 @@ def test_foreign_load_that_cannot_be_known_is_none(telemetry: list[Telemetry]) -
     assert doubts.foreign_load(telemetry) is None
 
 
+@pytest.mark.parametrize(("ticks", "reason"), [(None, "does not count it"), (19, "more runs")])
+def test_a_foreign_load_that_is_not_known_is_a_doubt_with_its_reason(
+    tmp_path: Path, ticks: int | None, reason: str
+) -> None:
+    last = moment(busy_ticks=ticks, all_ticks=ticks, own_ticks=ticks)
+    telemetry = [moment(busy_ticks=0, all_ticks=0, own_ticks=0), last]
+    (doubt,) = doubts.about(one(tmp_path, telemetry=telemetry))
+    assert doubt.startswith("what other programs took of the processor is unknown")
+    assert doubt.endswith(reason)
+
+
 def test_a_quiet_measurement_raises_no_doubt(tmp_path: Path) -> None:
     ticks = [
         moment(busy_ticks=0, all_ticks=0, own_ticks=0),

@@ -102,6 +102,8 @@ def test_opening_takes_time_and_memory(record: records.Measurement) -> None:
     for timing in record.timings:
         assert timing.load_ms > 0
         assert timing.cold_ms > 0
+        assert timing.warm_up_s is not None
+        assert timing.warm_up_s > 0
         assert 0.1 < timing.peak_memory_mib < 200
 
 
