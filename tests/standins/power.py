@@ -14,13 +14,24 @@ PROGRAM = Path(__file__).parent / "tegrastats" / "tegrastats.py"
 
 def install(patch: pytest.MonkeyPatch, folder: Path, fault: str = "") -> None:
     """Make the agent on this machine find a tegrastats; ``fault``: see there."""
+    patch.setenv("PATH", f"{tools(folder, fault)}{os.pathsep}{os.environ['PATH']}")
+    hasten(patch, fault)
+
+
+def tools(folder: Path, fault: str = "") -> Path:
+    """Return a new folder for the PATH, which has nothing but a tegrastats."""
     program = folder / "bin" / "tegrastats"
     program.parent.mkdir()
     words = shlex.join([sys.executable, "-S", str(PROGRAM)])
-    program.write_text(f'#!/bin/sh\nexec {words} "$@"\n')
+    program.write_text(
+        f'#!/bin/sh\nexport STANDIN_TEGRASTATS_FAULT={shlex.quote(fault)}\nexec {words} "$@"\n'
+    )
     program.chmod(0o755)
-    patch.setenv("PATH", f"{program.parent}{os.pathsep}{os.environ['PATH']}")
-    patch.setenv("STANDIN_TEGRASTATS_FAULT", fault)
+    return program.parent
+
+
+def hasten(patch: pytest.MonkeyPatch, fault: str = "") -> None:
+    """Let latency and energy be measured in seconds."""
     patch.setattr(local, "WARM_UP_S", (0.0, 0.05))
     for name, value in {
         "BLOCKS": 6, "INTERVAL_MS": 10, "PATIENCE_S": 5.0 if not fault else 1.0,
