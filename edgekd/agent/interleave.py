@@ -34,10 +34,10 @@ def run(request: Dict[str, Any]) -> None:
 
     "streams", else 1: inferences at once, each of which makes as many runs.
 
-    Lines: "machine"; for each subject "opened" and "warmed"; "conditions" before the first round
-    and after the last; "telemetry" before the first and after each; for each turn "block"
-    ("subject", "block", "samples_ns", "wall_ns", "gpu_ns"); for each subject "memory"; "progress"
-    between them. With "energy" in the request, what ``energy.measure`` says after that,
+    Lines: "machine"; "conditions" before any model is opened and after the last round; for each
+    subject "opened" and "warmed"; "telemetry" before the first and after each; for each turn
+    "block" ("subject", "block", "samples_ns", "wall_ns", "gpu_ns"); for each subject "memory";
+    "progress" between them. With "energy" in the request, what ``energy.measure`` says after that,
     and "telemetry" once more.
 
     Raises:
@@ -47,6 +47,7 @@ def run(request: Dict[str, Any]) -> None:
     total = len(subjects) * (1 + request["blocks"])
     least_s, most_s = request["warm_up_s"]
     emit("machine", machine=board.machine(), cores=len(allowed_cores()), boot_id=landing.boot_id())
+    emit("conditions", **conditions())
     with ExitStack() as stack:
         workers: List[Worker] = []
         for index, subject in enumerate(subjects):
@@ -58,7 +59,6 @@ def run(request: Dict[str, Any]) -> None:
             warmed = started.ask("warm-up %r %r" % (least_s, most_s))
             forward(warmed, subject=index)
             _progress(index + 1, total, "warmed up " + subject["name"])
-        emit("conditions", **conditions())
         _rounds(workers, request, total)
         emit("conditions", **conditions())
         if request.get("energy"):

@@ -12,12 +12,16 @@ import os
 import re
 import shutil
 import subprocess
-from typing import Any, Dict, List, Optional
+import time
+from statistics import mean
+from typing import Any, Dict, Iterator, List, Optional
 
 _PATIENCE_S = 10.0
 _RELEASE = re.compile(r"^#\s*R(\d+)\s*\(release\),\s*REVISION:\s*(\d+(?:\.\d+)*)")
 _TENSORRT = ("python3-libnvinfer", "libnvinfer-bin", "libnvinfer10", "libnvinfer8")
 _GPUS = ("*.gpu", "*.ga10b", "*.gv11b", "*.gp10b", "gpu-gpc-0")  # devfreq, by generation
+_LOADS = ("sys/devices/platform/gpu.0", "sys/devices/gpu.0")  # where devfreq does not lead to it
+_LOOKS, _LOOK_S = 10, 0.1  # the driver tells of a fraction of a second
 _OFF_C = -250.0  # the sensor of a part that is switched off says about -256
 _FAKE = "PMIC"  # its zone says 100 C, always (NVIDIA's forum, "thermal zone4 reports 100")
 
@@ -41,6 +45,7 @@ def facts(root: str = "/") -> Optional[Dict[str, Any]]:
         "cuda": _cuda(root),
         "power_mode": power_mode(root),
         "gpu": gpu(root),
+        "gpu_load": gpu_load(root),
         "temperatures_c": temperatures(root),
     }
 
@@ -82,19 +87,51 @@ def power_mode(root: str = "/") -> Optional[str]:
 
 def gpu(root: str = "/") -> Optional[Dict[str, Any]]:
     """Return the GPU's clock now and its bounds in MHz; they are equal where it is locked."""
-    for pattern in _GPUS:
-        for path in sorted(glob.glob(os.path.join(root, "sys/class/devfreq", pattern))):
-            now, least, most = (
-                _number(path, name) for name in ("cur_freq", "min_freq", "max_freq")
-            )
-            if now is not None and least is not None and most is not None:
-                return {
-                    "now_mhz": now / 1e6,
-                    "min_mhz": least / 1e6,
-                    "max_mhz": most / 1e6,
-                    "locked": least == most,
-                }
+    for path in _gpus(root):
+        now, least, most = (_number(path, name) for name in ("cur_freq", "min_freq", "max_freq"))
+        if now is not None and least is not None and most is not None:
+            return {
+                "now_mhz": now / 1e6,
+                "min_mhz": least / 1e6,
+                "max_mhz": most / 1e6,
+                "locked": least == most,
+            }
     return None
+
+
+def gpu_load(root: str = "/") -> Optional[float]:
+    """Watch the GPU for a second and return for which share of it it was busy, 0 to 1.
+
+    None, and at once: the board does not tell. While nothing of ours runs, it is others' work.
+    """
+    folders = [os.path.join(path, "device") for path in _gpus(root)]
+    folders += [os.path.join(root, path) for path in _LOADS]
+    folder = next((each for each in folders if os.path.exists(os.path.join(each, "load"))), None)
+    if folder is None:
+        return None
+    looks = []
+    for _ in range(1 + _LOOKS):
+        looks.append(share(_text(folder, "load")))
+        time.sleep(_LOOK_S)
+    known = [look for look in looks[1:] if look is not None]  # the first may tell of our own work
+    return mean(known) if known else None
+
+
+def share(text: Optional[str]) -> Optional[float]:
+    """Read the GPU's load as sysfs has it, in thousandths; None: that is something else.
+
+    >>> share("372")
+    0.372
+    """
+    match = re.match(r"\s*([0-9]{1,4})\s*\Z", text or "")
+    load = int(match.group(1)) / 1000 if match else 2.0
+    return load if load <= 1 else None
+
+
+def _gpus(root: str) -> Iterator[str]:
+    """Yield the folders that devfreq has for GPUs."""
+    for pattern in _GPUS:
+        yield from sorted(glob.glob(os.path.join(root, "sys/class/devfreq", pattern)))
 
 
 def temperatures(root: str = "/") -> Dict[str, float]:

@@ -51,12 +51,14 @@ def conditions() -> Dict[str, Any]:
     """Return what stays as it is while nobody changes it.
 
     Returns:
-        "power_mode" (a Jetson's), "gpu" (its clock, see ``jetson.gpu``), "cpu_locked" (whether
+        "power_mode" (a Jetson's), "gpu" (its clock, see ``jetson.gpu``), "gpu_load" (others', as
+        long as nothing of ours runs; see ``jetson.gpu_load``), "cpu_locked" (whether
         the least and the highest clock of every core are one), "available_mib" (of memory).
     """
     return {
         "power_mode": jetson.power_mode(),
         "gpu": jetson.gpu(),
+        "gpu_load": jetson.gpu_load(),
         "cpu_locked": _locked(allowed_cores()),
         "available_mib": available_mib(),
     }

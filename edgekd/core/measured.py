@@ -84,6 +84,7 @@ class Measurement(Record):
     samples_file: str  # .npz beside the record: one [blocks, runs] array in ms per artifact
     samples_sha256: str
     foreign_load_ratio: float | None  # share of the processor that others took; None: unknown
+    gpu_load_ratio: float | None = None  # of the GPU, before and after: the larger; None: unknown
     energy: Energy | None = None  # None: not asked for
     noise_ratio: Interval | None = None  # A/A: the first's odd blocks over its even ones
     clocks_locked: bool | None = None  # None: the device does not say

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from edgekd.core.records import Interval
 from edgekd.profile.timings import Taken
-from edgekd.remote import lines
+from edgekd.remote import checkup, lines
 
 DRIFT_RATIO = 0.03  # between the first and the last third of the samples
 SPREAD_RATIO = 0.025  # coefficient of variation; trtexec calls more unstable
@@ -26,6 +26,7 @@ def about(taken: Taken) -> list[str]:
         *about_noise(taken.noise),
         *about_machine(notes.telemetry, foreign_load(notes.telemetry)),
         *about_clocks(before, after, notes.telemetry),
+        *about_gpu(before, after),
         *about_threads(taken.spec.threads * taken.spec.streams, notes.cores),
     ]
 
@@ -155,6 +156,27 @@ def about_restart(before: str | None, now: str | None) -> list[str]:
     if before is None or now is None or before == now:
         return []
     return ["the device has restarted in the middle of the measurement"]
+
+
+def gpu_load(before: lines.Conditions, after: lines.Conditions) -> float | None:
+    """Return the larger share of time for which others used the GPU; None: the device is silent."""
+    return max(
+        (each.gpu_load for each in (before, after) if each.gpu_load is not None), default=None
+    )
+
+
+def about_gpu(before: lines.Conditions, after: lines.Conditions) -> Iterator[str]:
+    """Yield a sentence if other programs used the GPU before the measurement or after it.
+
+    Meanwhile their work cannot be told from ours.
+    """
+    limit = checkup.BUSY_RATIO
+    for moment, load in (("before", before.gpu_load), ("after", after.gpu_load)):
+        if load is not None and load > limit:
+            yield (
+                f"other programs used the GPU for {100 * load:.0f} % of the time {moment} the "
+                f"measurement (limit {100 * limit:.0f} %)"
+            )
 
 
 def about_threads(threads: int, cores: int) -> list[str]:

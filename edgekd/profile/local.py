@@ -166,6 +166,7 @@ def _record(
         samples_file=samples.name,
         samples_sha256=files.sha256_of(samples),
         foreign_load_ratio=doubts.foreign_load(notes.telemetry),
+        gpu_load_ratio=doubts.gpu_load(before, after),
         noise_ratio=noise,
         clocks_locked=locked,
         temperatures_c=None if None in heat else (heat[0] or 0.0, heat[1] or 0.0),

@@ -132,14 +132,9 @@ class Taken:
         ]
         if missing:
             yield f"{count:,} samples are too few for {', '.join(missing)}"
-        if self.engine.startswith("tensorrt"):
-            yield "the processor waits for the GPU as CUDA decides (cudaDeviceScheduleAuto)"
-        elif self.spec.threads > 1:
-            yield "ONNX Runtime's threads spin while they wait, as is its default"
+        yield from self._about_the_engine()
         if locked is False:
             yield "clocks are not locked: they follow load and heat (a Jetson has jetson_clocks)"
-            if any(timing.device_memory_mib is None for timing in self.timings):
-                yield "peak memory leaves out what is on the GPU: the system does not tell it"
         clocks_mhz = [moment.gpu_mhz for moment in self.notes.telemetry if moment.gpu_mhz]
         if clocks_mhz:
             yield f"the GPU's clock between turns: {min(clocks_mhz):g} to {max(clocks_mhz):g} MHz"
@@ -154,6 +149,16 @@ class Taken:
                     f"'{timing.subject}' differs from the first by {abs(ratio.value - 1):.1%}, "
                     f"which this machine's noise does alone ({floor:.1%}, A/A)"
                 )
+
+    def _about_the_engine(self) -> Iterator[str]:
+        if self.engine.startswith("tensorrt"):
+            yield "the processor waits for the GPU as CUDA decides (cudaDeviceScheduleAuto)"
+            if self.notes.conditions[0].gpu_load is None:
+                yield "whether other programs use the GPU cannot be read here"
+            if any(timing.device_memory_mib is None for timing in self.timings):
+                yield "peak memory leaves out what is on the GPU: the system does not tell it"
+        elif self.spec.threads > 1:
+            yield "ONNX Runtime's threads spin while they wait, as is its default"
 
     @cached_property
     def _files(self) -> list[tuple[Subject, int]]:

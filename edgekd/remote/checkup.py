@@ -9,12 +9,14 @@ from edgekd.core.errors import DeviceError
 from edgekd.remote import devices, inventory, lines, session
 
 WARM_C = 80.0  # near enough to the 85 to 99 C at which boards slow down
+BUSY_RATIO = 0.10  # of the GPU, by others: a measurement would be inconclusive
 SCARCE_MIB = 1024  # a builder of engines takes several times its model
 _MENDS = {
     "numpy": "sudo apt-get install python3-numpy, or name a virtual environment's 'python'",
     "onnxruntime": "pip install onnxruntime, for the 'python' that the inventory names",
     "tensorrt": "sudo apt-get install python3-libnvinfer, for the system's own Python",
 }
+_QUIET = "end other programs, such as the desktop (sudo systemctl isolate multi-user.target)"
 _UNKNOWN = "the board does not say"
 
 
@@ -115,8 +117,7 @@ def _memory(probe: lines.Probe) -> Finding:
         return Finding("memory", "unknown", _UNKNOWN)
     summary = f"{probe.free_mib} of {probe.memory_mib} MiB free"
     if probe.free_mib < SCARCE_MIB:
-        mend = "end other programs, such as the desktop (sudo systemctl isolate multi-user.target)"
-        return Finding("memory", "warning", f"{summary}: {mend}")
+        return Finding("memory", "warning", f"{summary}: {_QUIET}")
     return Finding("memory", "ok", summary)
 
 
@@ -131,6 +132,7 @@ def _jetson(board: devices.Board | None, jetson: lines.Jetson) -> Iterator[Findi
     mode = jetson.power_mode
     yield Finding("power mode", "ok", mode) if mode else Finding("power mode", "unknown", _UNKNOWN)
     yield _clock(board, jetson.gpu)
+    yield _load(jetson.gpu_load)
     yield _heat(jetson.temperatures_c)
 
 
@@ -157,6 +159,15 @@ def _clock(board: devices.Board | None, gpu: lines.Gpu | None) -> Finding:
         f"{gpu.min_mhz:g} to {gpu.max_mhz:g} MHz{cap}: it follows the load, and so will latencies; "
         "lock it before measuring (sudo jetson_clocks)",
     )
+
+
+def _load(ratio: float | None) -> Finding:
+    if ratio is None:
+        return Finding("GPU load", "unknown", _UNKNOWN)
+    summary = f"{100 * ratio:.0f} %"
+    if ratio > BUSY_RATIO:
+        return Finding("GPU load", "warning", f"{summary}, of other programs: {_QUIET}")
+    return Finding("GPU load", "ok", summary)
 
 
 def _heat(temperatures_c: dict[str, float]) -> Finding:

@@ -8,6 +8,7 @@ from edgekd.core.engine import Engine
 from edgekd.core.errors import DeviceError
 
 Count = Annotated[int, Field(ge=0)]
+Ratio = Annotated[float, Field(ge=0, le=1)]
 NotNegative = Annotated[float, Field(ge=0)]
 
 
@@ -111,6 +112,7 @@ class Conditions(_Line):
     type: Literal["conditions"]
     power_mode: str | None
     gpu: "Gpu | None"
+    gpu_load: Ratio | None = None  # while nothing of ours ran
     cpu_locked: bool | None  # one clock for every core
     available_mib: NotNegative | None
 
@@ -147,6 +149,7 @@ class Jetson(BaseModel):
     cuda: str | None
     power_mode: str | None
     gpu: Gpu | None
+    gpu_load: Ratio | None = None  # of the GPU, by whatever runs
     temperatures_c: dict[str, float]
 
 

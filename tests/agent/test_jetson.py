@@ -4,11 +4,18 @@ import shutil
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from edgekd.agent import jetson
 
 TREES = Path(__file__).parents[1] / "data" / "jetson"
 NAMES = ["orin-nano-jp6", "agx-orin-jp6", "xavier-jp5", "thor-jp7"]
+
+
+@pytest.fixture(autouse=True)
+def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jetson, "_LOOK_S", 0.0)
 
 
 def facts(name: str) -> dict[str, object]:
@@ -29,6 +36,7 @@ def test_a_jetson_says_what_it_is() -> None:
         "tensorrt": "10.3.0.30",
         "cuda": "12.6.68",
         "power_mode": "MAXN_SUPER",
+        "gpu_load": 0.02,
         "gpu": {"now_mhz": 306.0, "min_mhz": 306.0, "max_mhz": 1020.0, "locked": False},
         "temperatures_c": {
             "cpu-thermal": 53.968,
@@ -54,6 +62,52 @@ def test_generations_say_it_in_their_own_ways(
     assert (found["l4t"], found["tensorrt"], found["power_mode"]) == (l4t, tensorrt, mode)
     assert isinstance(found["gpu"], dict)
     assert found["gpu"]["max_mhz"] == max_mhz
+
+
+LOADS = (
+    "sys/class/devfreq/17000000.ga10b/device",
+    "sys/class/devfreq/17000000.gv11b/device",
+    "sys/devices/platform/gpu.0",
+    "sys/devices/gpu.0",
+)
+
+
+@pytest.mark.parametrize("place", LOADS)
+def test_the_gpus_load_is_in_thousandths_wherever_it_lies(tmp_path: Path, place: str) -> None:
+    (tmp_path / place).mkdir(parents=True)
+    (tmp_path / place / "load").write_text("373\n")
+    assert jetson.gpu_load(str(tmp_path)) == pytest.approx(0.373)
+
+
+def test_the_first_look_at_the_gpu_does_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    looks = iter(["1000", *["200", None] * 5])  # a driver that is asleep may refuse a look
+    monkeypatch.setattr(jetson, "_text", lambda *_: next(looks))
+    assert jetson.gpu_load(str(TREES / "orin-nano-jp6")) == pytest.approx(0.2)
+
+
+def test_another_parts_load_is_not_the_gpus(tmp_path: Path) -> None:
+    (tmp_path / "sys/class/devfreq/15880000.nvdla0/device").mkdir(parents=True)
+    (tmp_path / "sys/class/devfreq/15880000.nvdla0/device/load").write_text("1000")
+    assert jetson.gpu_load(str(tmp_path)) is None
+
+
+@given(st.integers(0, 1000), st.sampled_from(["", " ", "\n", "\t\n"]))
+def test_a_load_is_a_thousandth_each(load: int, space: str) -> None:
+    assert jetson.share(f"{space}{load}{space}") == load / 1000
+
+
+@given(st.one_of(st.text(), st.integers().map(str), st.floats().map(str), st.none()))
+def test_whatever_is_written_a_load_is_a_share_or_unknown(text: str | None) -> None:
+    share = jetson.share(text)
+    assert share is None or 0 <= share <= 1
+    if share is not None:
+        assert text is not None
+        assert float(text) == pytest.approx(1000 * share)
+
+
+@pytest.mark.parametrize("text", ["-1", "1001", "37 %", "3.7", "nan", "0x10", "\u0663", "1 2"])
+def test_what_is_no_load_is_unknown(text: str) -> None:
+    assert jetson.share(text) is None
 
 
 def test_equal_bounds_are_a_locked_clock() -> None:

@@ -113,6 +113,33 @@ def test_a_latency_that_does_not_come_back_is_doubted(tmp_path: Path) -> None:
     assert "1.04 ms when measured again (+4.0 %" in doubt
 
 
+@pytest.mark.parametrize(
+    ("before", "after", "told"),
+    [
+        (None, None, []),
+        (0.10, 0.0, []),
+        (0.37, 0.05, ["37 % of the time before"]),
+        (0.0, 0.11, ["11 % of the time after"]),
+        (0.5, 0.5, ["50 % of the time before", "50 % of the time after"]),
+    ],
+)
+def test_other_programs_on_the_gpu_are_doubted(
+    before: float | None, after: float | None, told: list[str]
+) -> None:
+    found = list(doubts.about_gpu(conditions(gpu_load=before), conditions(gpu_load=after)))
+    assert [part for part, doubt in zip(told, found, strict=True) if part not in doubt] == []
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "larger"), [(None, None, None), (0.1, None, 0.1), (0.1, 0.2, 0.2)]
+)
+def test_the_larger_load_is_kept(
+    before: float | None, after: float | None, larger: float | None
+) -> None:
+    moments = (conditions(gpu_load=before), conditions(gpu_load=after))
+    assert doubts.gpu_load(*moments) == larger
+
+
 @pytest.mark.parametrize(("threads", "doubts_found"), [(1, 0), (4, 0), (5, 1)])
 def test_more_threads_than_cores_are_doubted(threads: int, doubts_found: int) -> None:
     assert len(doubts.about_threads(threads, 4)) == doubts_found

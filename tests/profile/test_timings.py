@@ -76,6 +76,15 @@ def test_without_a_gpu_peak_memory_is_that_of_the_process(tmp_path: Path) -> Non
     assert (found.peak_memory_mib, found.device_memory_mib) == (3.0, None)
 
 
+@pytest.mark.parametrize(("load", "told"), [(None, True), (0.0, False)])
+def test_a_gpu_whose_load_cannot_be_read_is_told(
+    tmp_path: Path, load: float | None, *, told: bool
+) -> None:
+    engines = ["tensorrt 10.3.0, libcudart 12.6"]
+    found = taken([subject(tmp_path, "net")], [STEADY], before={"gpu_load": load}, engines=engines)
+    assert told is any("programs use the GPU" in said for said in found.remarks(None, locked=None))
+
+
 @pytest.mark.parametrize(("device_mib", "told"), [(None, True), (40.0, False)])
 def test_memory_on_a_gpu_that_is_not_known_is_told(
     tmp_path: Path, device_mib: float | None, *, told: bool

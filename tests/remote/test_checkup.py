@@ -16,6 +16,11 @@ PROBE: dict[str, Any] = {
 }  # fmt: skip
 
 
+@pytest.fixture(autouse=True)
+def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jetson, "_LOOK_S", 0.0)
+
+
 def found(kind: str, tree: str | None = None, **changes: Any) -> dict[str, checkup.Finding]:
     facts = jetson.facts(str(TREES / tree)) if tree else None
     probe = lines.Probe.model_validate(PROBE | {"jetson": facts} | changes)
@@ -105,6 +110,15 @@ def test_a_hot_board_is_told() -> None:
     assert found("orin-nano-8gb", None, jetson=hot)["temperature"].state == "warning"
     just = facts | {"temperatures_c": {"tj-thermal": 80.0}}
     assert found("orin-nano-8gb", None, jetson=just)["temperature"].state == "ok"
+
+
+@pytest.mark.parametrize(("load", "state"), [(0.10, "ok"), (0.11, "warning"), (None, "unknown")])
+def test_a_gpu_that_others_use_is_told(load: float | None, state: str) -> None:
+    facts = jetson.facts(str(TREES / "orin-nano-jp6"))
+    assert facts is not None
+    told = found("orin-nano-8gb", None, jetson=facts | {"gpu_load": load})["GPU load"]
+    assert told.state == state
+    assert ("11 %, of other programs: end" in told.summary) == (state == "warning")
 
 
 def test_what_the_board_does_not_say_is_unknown_and_no_fault() -> None:

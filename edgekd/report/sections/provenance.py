@@ -85,7 +85,7 @@ def _environment(run: Run, made: list[records.Record]) -> Table:
         facts += [
             ("Measured on", f"{measured.device}: {measured.machine}"),
             ("Engine", measured.engine),
-            ("Load by others", _load(measured.foreign_load_ratio)),
+            ("Load by others", _load(measured)),
         ]
     rows = tuple((Cell(name), Cell(value)) for name, value in facts if value)
     columns = (Column("What"), Column("Value"))
@@ -118,8 +118,12 @@ def _images(run: Run) -> str:
     return f"{identity.source}: {', '.join(parts)}" if parts else identity.source
 
 
-def _load(ratio: float | None) -> str:
-    return "unknown" if ratio is None else f"{words.share(ratio)} of the processor"
+def _load(measured: records.Measurement) -> str:
+    parts = {"processor": measured.foreign_load_ratio, "GPU": measured.gpu_load_ratio}
+    told = [
+        f"{words.share(ratio)} of the {part}" for part, ratio in parts.items() if ratio is not None
+    ]
+    return ", ".join(told) or "unknown"
 
 
 def _seed(record: records.Record) -> str:
