@@ -126,7 +126,7 @@ def _aside(timing: Timing) -> Iterator[str]:
     yield f"peak memory {timing.peak_memory_mib:.1f} MiB{of_it}"
     if timing.file_bytes is not None:
         yield f"file {timing.file_bytes / 2**20:.2f} MiB"
-    if timing.builds:
+    if len(timing.builds) > 1:
         times = ", ".join(f"{build.p50_ms.value:.4g}" for build in timing.builds)
         yield f"of {len(timing.builds)} builds ({times} ms)"
 

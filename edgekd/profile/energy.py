@@ -20,6 +20,7 @@ from edgekd.remote import lines
 FEWEST_READINGS = 10  # in each stretch
 GAP_RATIO = 0.5  # of a stretch without any reading
 IDLE_RATIO = 0.10  # by which idle power may change
+LEAST_RATIO = 0.001  # of a load's power that must be above idle: below is no sensor's resolution
 CONFIDENCE = 0.95  # two-sided
 _PACKAGE = "package"  # RAPL's names begin so
 # Rails that carry all others, and what hangs on them (NVIDIA's guides; jetson_stats for VIN).
@@ -156,7 +157,8 @@ def _weighed(
         net.append(((powers_mw - np.mean(idle)) * seconds / images)[:, None])
         moved_mj = abs(idle[1] - idle[0]) / 2 * float(np.median(seconds / images))
         interval = _median(net[-1], moved_mj)
-        if interval.low <= 0:
+        gross_mj = float(np.median(powers_mw * seconds / images))
+        if interval.low <= LEAST_RATIO * gross_mj:
             raise NoResultError(
                 f"'{name}' draws {np.median(powers_mw) / 1000:.2f} W, which cannot be told from "
                 f"the {idle[0] / 1000:.2f} W and {idle[1] / 1000:.2f} W of an idle machine"
@@ -164,7 +166,7 @@ def _weighed(
         found.append(
             records.Consumption(
                 per_image_mj=interval,
-                gross_per_image_mj=float(np.median(powers_mw * seconds / images)),
+                gross_per_image_mj=gross_mj,
                 power_mw=float(np.median(powers_mw)),
                 ratio_to_first=statistics.ratio_of_medians(net[0], net[-1]) if found else None,
                 images=int(images.sum()),

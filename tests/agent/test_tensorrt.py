@@ -406,7 +406,17 @@ def test_an_inference_that_tensorrt_refuses_is_an_error(
     found.close()
 
 
-def test_the_parsers_errors_are_all_told(trt: Any, built: Build, tmp_path: Path) -> None:
+def test_of_the_parsers_errors_the_first_are_told(trt10: Any, built: Build, tmp_path: Path) -> None:
+    nodes = [
+        helper.make_node("ConvInteger", ["images", "images"], [name], name=name)
+        for name in ("first", "second", "third", "fourth", "logits")
+    ]
+    path = nets.write(tmp_path / "net.onnx", nodes, (2, 1, 2, 2), (2, 4), kind=TensorProto.INT8)
+    with pytest.raises(AgentError, match=r"first.*second.*third.*; and 2 more: `edgekd lint`"):
+        built(path)
+
+
+def test_what_the_parser_refuses_is_told(trt: Any, built: Build, tmp_path: Path) -> None:
     node = helper.make_node("ConvInteger", ["images", "images"], ["logits"], name="conv")
     path = nets.write(tmp_path / "net.onnx", [node], (2, 1, 2, 2), (2, 4), kind=TensorProto.INT8)
     with pytest.raises(AgentError, match=r"cannot read '.*net.onnx': node 0.*ConvInt") as raised:

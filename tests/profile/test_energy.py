@@ -161,8 +161,15 @@ def test_an_idle_power_that_moves_widens_the_interval_and_is_a_doubt(tmp_path: P
     assert "idle power was 4.00 W before and 5.00 W after" in doubt
 
 
-def test_a_load_that_idle_hides_is_no_result(tmp_path: Path) -> None:
-    found, uses = result(*told(4100, idle_mw=(4000, 4300)), tmp_path)
+@pytest.mark.parametrize(
+    ("load_mw", "idle_mw"),
+    [(4100, (4000, 4300)), (4003, (4000, 4000)), (4000.1, (4000.1, 4000.1))],
+    ids=["idle moved", "below the resolution", "a sensor that is stuck"],
+)
+def test_a_load_that_cannot_be_told_from_idle_is_no_result(
+    tmp_path: Path, load_mw: float, idle_mw: tuple[float, float]
+) -> None:
+    found, uses = result(*told(load_mw, idle_mw=idle_mw), tmp_path)
     assert uses == [None]
     assert found.missing is not None
     assert "cannot be told from" in found.missing

@@ -18,6 +18,7 @@ from .tensorrt_native import inspect, native_logger
 
 _MIB = 1 << 20
 _SHOWN = 10  # layers that are named in a message
+_FAULTS = 3  # of the parser that are
 _WEAK_FLAGS = {"fp32": (), "fp16": ("FP16",), "int8": ("FP16", "INT8")}
 
 
@@ -100,7 +101,10 @@ def _parsed(
     parser = trt.OnnxParser(network, logger)
     # Not parse(): only this finds weights in files of their own.
     if not parser.parse_from_file(str(path)) or not network.num_outputs:
-        faults = [_fault(parser.get_error(index)) for index in range(parser.num_errors)]
+        count = parser.num_errors
+        faults = [_fault(parser.get_error(index)) for index in range(min(count, _FAULTS))]
+        if count > _FAULTS:
+            faults.append("and %d more: `edgekd lint` explains such faults" % (count - _FAULTS))
         raise AgentError(
             "model",
             "TensorRT %s cannot read '%s': %s"
