@@ -10,6 +10,7 @@ from edgekd.remote import lines, session
 from edgekd.remote.errand import Fetched, Reach, Sent
 from tests import nets
 from tests.remote import network, sshd
+from tests.standins import power
 
 
 def listen(
@@ -48,22 +49,26 @@ def to_run(folder: Path) -> dict[str, object]:
     }  # fmt: skip
 
 
-def agents(server: sshd.Server | network.Board) -> list[int]:
-    """Return the processes of agents on the board, but for landings."""
+def agents(server: sshd.Server | network.Board, program: str = "agent.pyz") -> list[int]:
+    """Return the processes of agents on the board, but for landings; or of what they start."""
     found = []
     for path in Path("/proc").glob("[0-9]*"):
         try:
             place = str((path / "cwd").readlink())
-            words = (path / "cmdline").read_bytes().split(b"\0")
+            words = (path / "cmdline").read_text().split("\0")
         except OSError:
             continue
-        if place.startswith(str(server.board)) and b"agent.pyz" in words:
+        if place.startswith(str(server.board)) and program in [Path(word).name for word in words]:
             found.append(int(path.name))
     return found
 
 
+def sensors(server: sshd.Server | network.Board) -> list[int]:
+    return agents(server, power.PROGRAM.name)
+
+
 def gone(server: sshd.Server | network.Board) -> bool:
     end = time.monotonic() + 30
-    while agents(server) and time.monotonic() < end:
+    while (agents(server) or sensors(server)) and time.monotonic() < end:
         time.sleep(0.02)
-    return not agents(server) and server.emptied()
+    return not agents(server) and not sensors(server) and server.emptied()

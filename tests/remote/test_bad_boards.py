@@ -16,7 +16,8 @@ from edgekd.remote import lines, session
 from edgekd.remote.errand import LostError
 from tests.remote import sshd
 from tests.remote.disturbed import Disturbed, disturbed
-from tests.remote.errands import agents, gone, listen, script, to_infer, to_run
+from tests.remote.errands import agents, gone, listen, script, sensors, to_infer, to_run
+from tests.standins import power
 
 pytestmark = pytest.mark.skipif(not Path(sshd.PROGRAM).exists(), reason=sshd.MISSING)
 
@@ -71,6 +72,29 @@ def test_a_connection_that_is_cut_during_a_run_is_told_and_not_tried_again(
     with pytest.raises(LostError, match="cut before the agent was done; it has not restarted"):
         disturbed(server.way(pauses_s=(0.1,)), to_run(tmp_path), "opened", cut)
     assert len(cuts) == 1
+    assert gone(server)
+
+
+def test_a_sensor_that_hangs_on_a_board_that_is_cut_off_does_not_outlive_its_agent(
+    server: sshd.Server, tmp_path: Path
+) -> None:
+    python = script(
+        tmp_path, f'export PATH={power.tools(tmp_path, "silent")}:$PATH\nexec {sys.executable} "$@"'
+    )
+    request = to_run(tmp_path) | {
+        "warm_up_s": [0.0, 0.0], "blocks": 1,
+        "energy": {"blocks": 100, "interval_ms": 10, "patience_s": 5.0, "readings": 3,
+                   "settle_s": 0.0, "run_s": 1.0, "idle_s": 1.5},
+    }  # fmt: skip
+    seen: list[int] = []
+
+    def cut() -> None:
+        seen.extend(sensors(server))
+        server.cut()
+
+    with pytest.raises(LostError, match="the connection was cut"):
+        disturbed(server.way(python=python), request, "stretch", cut)
+    assert len(seen) == 1
     assert gone(server)
 
 
