@@ -102,8 +102,10 @@ def _drop_leftovers(graph: Graph) -> int:
     for node in graph.nodes:
         for index, old in enumerate(node.input):
             name = old
-            for _ in dropped:  # several may stand in a row, in any order
-                name = renamed.get(name, name)
+            for _ in dropped:  # several may stand in a row, or even in a circle
+                if name not in renamed:
+                    break
+                name = renamed[name]
             node.input[index] = name
     for index in reversed(dropped):
         del graph.model.graph.node[index]

@@ -140,6 +140,16 @@ def test_an_unreadable_file_does_not_hide_what_the_others_have(
     assert not json.loads(out)["runs"][0]["invocations"][0]["executionSuccessful"]
 
 
+def test_an_unreadable_file_alone_is_told_in_the_asked_form(lint: Command, tmp_path: Path) -> None:
+    gone = tmp_path / "gone.onnx"
+    status, out, _ = lint(gone, "--format", "json")
+    assert status == 2
+    assert "cannot be read" in json.loads(out)["error"]
+    status, out, _ = lint(gone, "--format", "sarif")
+    assert status == 2
+    assert not json.loads(out)["runs"][0]["invocations"][0]["executionSuccessful"]
+
+
 def test_one_error_is_one_error(lint: Command, tmp_path: Path) -> None:
     _, out, _ = lint(save(tmp_path, Net(opset=21).node("Relu", "x", "y")), "--trt", "8.6")
     assert ": 1 error, 0 warnings, " in out.splitlines()[-1]

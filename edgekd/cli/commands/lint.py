@@ -113,8 +113,6 @@ def _judged(
             judged.append((run.lint(opened(model), versions), model))
         except UsageError as error:
             unread.append((error, model))
-    if not judged:  # nothing to print
-        raise UsageError("\n".join(str(error) for error, _ in unread))
     return judged, unread
 
 
