@@ -102,6 +102,11 @@ class Board:
         lines = [f"{key} = {json.dumps(value)}" for key, value in keys.items()]
         return "\n".join([f"[{self.name}]", *lines, ""])
 
+    @property
+    def boot_id(self) -> str:
+        """What its kernel calls its last start."""
+        return (self.folder / "boot_id").read_text().strip()
+
     def left(self) -> list[str]:
         """Name what errands have left on it."""
         return sorted(path.name for path in self.board.glob("edgekd-landed-*"))
@@ -129,9 +134,12 @@ class Board:
 
     def boot(self) -> None:
         """Switch it on, and return when its sshd listens."""
-        boot_id = self.folder / "boot_id"
-        boot_id.write_text(f"{uuid.uuid4()}\n")
-        given = [str(boot_id), str(self.folder / "sshd_config"), *self.addresses.values()]
+        (self.folder / "boot_id").write_text(f"{uuid.uuid4()}\n")
+        given = [
+            str(self.folder / "boot_id"),
+            str(self.folder / "sshd_config"),
+            *self.addresses.values(),
+        ]
         with (self.folder / "log").open("w") as log:
             self._power = subprocess.Popen(
                 [*_NAMESPACES, "sh", "-c", _INIT, "sh", *given],
