@@ -48,6 +48,9 @@ def locate(kind: Kind, name: str) -> Path:
             raise UsageError(f"there is no {noun} file '{name}'")
         return path
     if name not in names(kind):
+        own = Path(f"{name}.toml")
+        if own.is_file():
+            raise UsageError(f"no {noun} is called '{name}'. For the file here say '{own}'")
         hint = did_you_mean(name, names(kind))
         raise UsageError(f"no {noun} is called '{name}'.{hint} A file's name must end in .toml.")
     return folder(kind) / f"{name}.toml"

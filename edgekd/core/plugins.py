@@ -16,6 +16,10 @@ from edgekd.core.errors import UsageError, did_you_mean
 
 T = TypeVar("T")
 
+METHODS = "edgekd.distill.methods"
+CRITERIA = "edgekd.prune.criteria"
+CALIBRATORS = "edgekd.quantize.calibrators"
+
 
 @dataclass(frozen=True)
 class Summary:
@@ -50,21 +54,25 @@ def literal(module: str, name: str) -> Any:
     return _summary(_folder(module).with_suffix(".py")).constants[name]
 
 
+def resolve(package: str, name: str) -> str:
+    """Return the name of the plug-in that goes by this name or alias; imports nothing.
+
+    Raises:
+        UsageError: there is no such plug-in.
+    """
+    known = {each: each for each in names(package)} | aliases(package)
+    if name not in known:
+        raise UsageError(f"no {_noun(package)} is called '{name}'.{did_you_mean(name, known)}")
+    return known[name]
+
+
 def load(package: str, name: str, kind: type[T]) -> type[T]:
     """Import the plug-in of this name or alias and return the one class in it that is a ``kind``.
 
     Raises:
         UsageError: there is no such plug-in.
     """
-    if name not in names(package):
-        also = aliases(package)
-        if name not in also:
-            noun = package.rpartition(".")[2].removesuffix("s")
-            raise UsageError(
-                f"no {noun} is called '{name}'.{did_you_mean(name, [*names(package), *also])}"
-            )
-        name = also[name]
-    module = importlib.import_module(f"{package}.{name}")
+    module = importlib.import_module(f"{package}.{resolve(package, name)}")
     classes = [
         value
         for _, value in inspect.getmembers(module, inspect.isclass)
@@ -81,7 +89,7 @@ def create(package: str, name: str, kind: type[T], options: dict[str, object]) -
         UsageError: no such plug-in, an option that it does not take, or a value that it refuses.
     """
     plugin = load(package, name, kind)
-    noun = package.rpartition(".")[2].removesuffix("s")
+    noun = _noun(package)
     takes = [key for key in inspect.signature(plugin).parameters if key != "self"]
     for key in options:
         if key not in takes:
@@ -92,6 +100,11 @@ def create(package: str, name: str, kind: type[T], options: dict[str, object]) -
         return plugin(**options)
     except (TypeError, ValueError) as error:
         raise UsageError(f"{noun} '{name}': {error}") from error
+
+
+def _noun(package: str) -> str:
+    plural = package.rpartition(".")[2]
+    return "criterion" if plural == "criteria" else plural.removesuffix("s")
 
 
 def _folder(package: str) -> Path:

@@ -1,5 +1,7 @@
 """Build a network from its name."""
 
+import importlib.util
+
 from torch import nn
 
 from edgekd.core import plugins
@@ -48,10 +50,20 @@ def _family(model: str) -> Family:
         form = f"{prefix}:NAME" if prefix in {"torchvision", "timm"} else "package.module:factory"
     families = _families()
     if form not in families:
-        raise UsageError(f"no model is called '{model}'.{did_you_mean(model, families)}")
+        raise UsageError(f"no model is called '{model}'.{_meant(model, families)}")
     # mypy: an abstract class is what load() looks for, not what it returns.
     family: Family = plugins.create(_ZOO, families[form], Family, {})  # type: ignore[type-abstract]
     return family
+
+
+def _meant(model: str, families: dict[str, str]) -> str:
+    """Offer torchvision's network of that name, else what is near: the prefix is easily missed."""
+    if importlib.util.find_spec("torchvision") is not None:
+        from torchvision import models  # seconds: only for this message
+
+        if model in models.list_models(module=models):
+            return f" Did you mean 'torchvision:{model}'?"
+    return did_you_mean(model, families)
 
 
 def _families() -> dict[str, str]:

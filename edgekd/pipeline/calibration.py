@@ -133,7 +133,7 @@ class _Watch:
     model: Model
     images: ImageSet
     progress: Progress
-    names: list[str] = field(default_factory=lambda: plugins.names(calibrator.CALIBRATORS))
+    names: list[str] = field(default_factory=lambda: plugins.names(plugins.CALIBRATORS))
     halves: list[dict[str, dict[str, tuple[float, float]]]] = field(default_factory=list)
     whole: dict[str, dict[str, tuple[float, float]]] = field(default_factory=dict)
     _watchers: dict[str, _Watcher] = field(default_factory=dict)

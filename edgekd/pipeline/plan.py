@@ -110,4 +110,5 @@ def describe(stage: Stage) -> str:
     what = "the classifier" if stage.trainable == "classifier" else "all layers"
     cut = "" if stage.prune is None else f"{stage.prune.macs:.0%} of the MACs are left, then "
     who = " of the teacher" if stage.learner == "teacher" else ""
-    return f"{cut}{stage.epochs} epochs of {' + '.join(terms) or 'nothing'}, {what}{who}"
+    epochs = "1 epoch" if stage.epochs == 1 else f"{stage.epochs} epochs"
+    return f"{cut}{epochs} of {' + '.join(terms) or 'nothing'}, {what}{who}"

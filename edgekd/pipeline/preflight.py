@@ -2,15 +2,13 @@
 
 from pathlib import Path
 
-from edgekd.core import plugins, run_folder, specs
+from edgekd.core import run_folder, specs
 from edgekd.core.errors import UsageError, did_you_mean
 from edgekd.core.run_folder import REFERENCE, is_control
-from edgekd.distill import demands
+from edgekd.distill import demands, hardware
 from edgekd.export.target import Target
 from edgekd.models import build
-from edgekd.pipeline import artifacts, on_board, plan, quantized
-from edgekd.prune.channels import CRITERIA
-from edgekd.quantize.calibrator import CALIBRATORS
+from edgekd.pipeline import artifacts, lookup, on_board, plan, quantized
 
 
 def check(recipe: specs.Recipe) -> None:
@@ -21,13 +19,12 @@ def check(recipe: specs.Recipe) -> None:
             or device; no target is for the platform; two steps have one name; no rule decides; a
             rule is about what is not exported; or there is nothing that a control could be
             compared with.
+        DeviceError: there is no such GPU.
         ExportError: the platform does not run a target.
     """
+    lookup.check(recipe)
     check_stages(recipe)
     _control_makes_sense(recipe)
-    if recipe.student.prune is not None:
-        _known(recipe.student.prune.criterion, "criterion", plugins.names(CRITERIA))
-    _known(recipe.export.calibrator, "calibrator", plugins.names(CALIBRATORS))
     if recipe.student.quantize is not None:
         quantized.int8_of(recipe.student.quantize)
     found = [Target.read(name) for name in recipe.export.targets]
@@ -46,11 +43,13 @@ def check(recipe: specs.Recipe) -> None:
 
 
 def check_stages(recipe: specs.Recipe) -> None:
-    """Look up what training needs: models, weights, methods and names of stages.
+    """Look up what training needs: device, models, weights, methods and names of stages.
 
     Raises:
         UsageError: there is no such model, file, method or option; two stages have one name.
+        DeviceError: there is no such GPU.
     """
+    hardware.device_of(recipe.training.device)
     for role, part in (("teacher", recipe.teacher), ("student", recipe.student)):
         if part.model is not None and not Path(part.model).is_dir():
             build.defaults(part.model)
@@ -61,11 +60,6 @@ def check_stages(recipe: specs.Recipe) -> None:
     for name, stage in plan.named(recipe.stages).items():
         demands.check_stage(name, stage, demands.methods(stage))
     _unique(plan.checkpoints(recipe))
-
-
-def _known(name: str, noun: str, names: list[str]) -> None:
-    if name not in names:
-        raise UsageError(f"no {noun} is called '{name}'.{did_you_mean(name, names)}")
 
 
 def _unique(steps: list[str]) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 
 from edgekd.core import plugins, specs
-from edgekd.core.errors import UsageError, did_you_mean
+from edgekd.core.errors import UsageError
 from edgekd.data.sources import Splits
 from edgekd.export import trained
 from edgekd.export.formats import onnx as onnx_format
@@ -18,7 +18,6 @@ from edgekd.models.quantisers import FLOAT
 from edgekd.pipeline import cuts
 from edgekd.pipeline.job import device_of
 from edgekd.quantize import qat
-from edgekd.quantize.calibrator import CALIBRATORS
 from edgekd.quantize.qat import Int8
 
 _INT8 = 8
@@ -82,10 +81,8 @@ def int8_of(spec: specs.Quantize) -> Int8:
     Raises:
         UsageError: no such target, it has no INT8, or no such calibrator.
     """
-    calibrators = plugins.names(CALIBRATORS)
-    if spec.calibrator is not None and spec.calibrator not in calibrators:
-        meant = did_you_mean(spec.calibrator, calibrators)
-        raise UsageError(f"no calibrator is called '{spec.calibrator}'.{meant}")
+    if spec.calibrator is not None:
+        plugins.resolve(plugins.CALIBRATORS, spec.calibrator)
     if spec.target is None:
         return Int8()
     target = Target.read(spec.target)

@@ -16,7 +16,6 @@ from edgekd.prune.budget import Candidate
 from edgekd.prune.group import Criterion
 
 _LOG = logging.getLogger(__name__)
-CRITERIA = "edgekd.prune.criteria"
 
 
 def prune(
@@ -49,7 +48,7 @@ def prune(
     if fake_quant.of(module).layers:
         raise UsageError("the network is quantised: prune the float one first, then quantise")
     # mypy: an abstract class is what create() looks for, not what it returns.
-    criterion = plugins.create(CRITERIA, spec.criterion, Criterion, {})  # type: ignore[type-abstract]
+    criterion = plugins.create(plugins.CRITERIA, spec.criterion, Criterion, {})  # type: ignore[type-abstract]
     _, macs = count(module, input_shape)
     trial = copy.deepcopy(module)  # so that an error leaves the network whole
     whole = Surgery.none()

@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 
 from edgekd.core import plugins
 
-CALIBRATORS = "edgekd.quantize.calibrators"
 BINS = 4096  # at least half of them lie within the values seen
 
 
@@ -51,7 +50,7 @@ def create(name: str, options: Mapping[str, object] | None = None) -> Calibrator
     Raises:
         UsageError: no such calibrator, or no such option.
     """
-    return plugins.create(CALIBRATORS, name, Calibrator, dict(options or {}))  # type: ignore[type-abstract]
+    return plugins.create(plugins.CALIBRATORS, name, Calibrator, dict(options or {}))  # type: ignore[type-abstract]
 
 
 def without_zeros(counts: NDArray[np.int64]) -> NDArray[np.float64]:

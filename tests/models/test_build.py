@@ -26,6 +26,11 @@ def own_nets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(sys.modules, "own_nets_of_a_user", raising=False)
 
 
+def test_a_network_of_torchvision_without_its_prefix_is_offered_with_it() -> None:
+    with pytest.raises(UsageError, match=r"called 'resnet18'\. Did you mean 'torchvision:resnet18"):
+        build.defaults("resnet18")
+
+
 @pytest.mark.parametrize(
     ("name", "parameters"),
     # He et al., 2015, table 6: 0.27, 0.46, 0.66, 0.85 and 1.7 million.

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from edgekd.core import specs
-from edgekd.core.errors import ExportError, UsageError
+from edgekd.core.errors import DeviceError, ExportError, UsageError
 from edgekd.pipeline import preflight
 from edgekd.pipeline.plan import control_checkpoints, control_stages, rivals, stage_names, steps
 
@@ -41,6 +41,12 @@ def test_what_a_platform_cannot_run_is_found_before_training() -> None:
     override = "export={platform='jp4.6',targets=['tensorrt-int8']}"
     with pytest.raises(ExportError, match="compute no INT8"):
         preflight.check(specs.load("digits", [override]))
+
+
+def test_a_gpu_that_is_not_there_is_found_before_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 0)
+    with pytest.raises(DeviceError, match="torch sees 0 CUDA devices"):
+        preflight.check(specs.load("digits", ["training.device=cuda"]))
 
 
 def test_the_demo_passes() -> None:

@@ -7,7 +7,7 @@ from edgekd.core.errors import UsageError
 from edgekd.models.family import padding_shortcut
 from edgekd.prune.group import Criterion, Group, Member, magnitude, rows
 
-CRITERIA = "edgekd.prune.criteria"
+CRITERIA = plugins.CRITERIA
 
 
 def member(part: nn.Module, side: str, channels: int) -> Member:

@@ -27,9 +27,9 @@ class What(StrEnum):
 
 
 _PLUGINS = {
-    What.methods: "edgekd.distill.methods",
-    What.criteria: "edgekd.prune.criteria",
-    What.calibrators: "edgekd.quantize.calibrators",
+    What.methods: plugins.METHODS,
+    What.criteria: plugins.CRITERIA,
+    What.calibrators: plugins.CALIBRATORS,
 }
 _FILES: dict[What, catalogue.Kind] = {
     What.recipes: "recipes",

@@ -1,6 +1,8 @@
 """``edgekd run``: the whole job."""
 
 import os
+import shlex
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -23,7 +25,7 @@ def command(
     confirm: Annotated[
         bool, typer.Option("--confirm", help="Measure latency twice: profile.confirm = true.")
     ] = False,
-    plan: Annotated[bool, typer.Option(help="Show the steps and stop.")] = False,
+    plan: Annotated[bool, typer.Option("--plan", help="Show the steps and stop.")] = False,
     json: Json = False,
 ) -> None:
     """Do the whole job, from the teacher to the verdict.
@@ -31,11 +33,13 @@ def command(
     Examples: edgekd run digits | edgekd run my.toml --set stages.0.epochs=20 --out runs/a
     """
     from edgekd.core import extras, specs
+    from edgekd.pipeline import lookup
     from edgekd.pipeline import plan as planning
 
     asked = [*(overrides or ()), *(["profile.confirm=true"] if confirm else ())]
     resolved = specs.load(recipe, asked)
     if plan:
+        lookup.check(resolved)
         steps = planning.steps(resolved)
         if json:
             console.result(steps)
@@ -54,7 +58,11 @@ def command(
         found = job.run(resolved, folder, name=name, resume=resume, progress=console.progress())
     except (KeyboardInterrupt, EdgekdError):
         if (folder / "recipe.json").exists():
-            console.note(f"go on with: edgekd run {recipe} --out {folder} --resume")
+            again = ["edgekd", "run", recipe, *(f"--set={each}" for each in asked)]
+            console.note(f"go on with: {shlex.join([*again, '--out', str(folder), '--resume'])}")
+        elif out is None:
+            with suppress(OSError):  # another run may have begun in it
+                folder.rmdir()
         raise
     assert found.verdict is not None
     if not console.is_first_process():

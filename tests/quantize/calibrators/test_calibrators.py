@@ -8,14 +8,14 @@ from scipy.special import ndtri
 
 from edgekd.core import plugins
 from edgekd.core.errors import UsageError
-from edgekd.quantize.calibrator import CALIBRATORS, Calibrator
+from edgekd.quantize.calibrator import Calibrator
 from edgekd.quantize.calibrators.entropy import divergence
 
-NAMES = plugins.names(CALIBRATORS)
+NAMES = plugins.names(plugins.CALIBRATORS)
 
 
 def ranged(name: str, *batches: np.ndarray, **options: object) -> tuple[float, float]:
-    made = plugins.create(CALIBRATORS, name, Calibrator, options)
+    made = plugins.create(plugins.CALIBRATORS, name, Calibrator, options)
     for batch in batches:
         made.observe(batch.astype(np.float32))
     return made.range()
