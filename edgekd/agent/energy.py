@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import threading
 import time
+from contextlib import closing
 from typing import TYPE_CHECKING, Any, Callable, Dict, List, Optional, Sequence, Tuple
 
 from . import sensors
 from .protocol import emit, forward
+from .recorder import Recorder
 
 if TYPE_CHECKING:
     from .workers import Worker
@@ -111,7 +113,8 @@ def measure(
     last longer where the sensor is too slow for "readings" in that time.
 
     Lines: "stretch" for each turn ("subject", "block") and each idle stretch (both None),
-    "progress" after each turn; last "power": all readings, or the reason why there are none.
+    "progress" after each turn; "series", sensors over time; last "power": all readings, or the
+    reason why there are none.
     """
     sampler: Optional[Sampler] = None
     try:
@@ -119,7 +122,9 @@ def measure(
         sampler = Sampler(source, request["interval_ms"], request["patience_s"])
         enough_s = request["readings"] * sampler.wait()
         run_s, idle_s = (max(request[name], enough_s) for name in ("run_s", "idle_s"))
-        _stretches(workers, turns, (request["settle_s"], run_s, idle_s), sampler)
+        with closing(Recorder(power=False)) as recorder:  # a source may only start without threads
+            _stretches(workers, turns, (request["settle_s"], run_s, idle_s), (sampler, recorder))
+        recorder.tell()
         sampler.wait_beyond(time.monotonic_ns())  # a reading behind the last stretch
     except sensors.SensorError as error:
         emit("power", source=None, reason=str(error))
@@ -141,21 +146,25 @@ def _stretches(
     workers: Sequence[Worker],
     turns: Sequence[Sequence[int]],
     seconds: Tuple[float, float, float],
-    sampler: Sampler,
+    sensing: Tuple[Sampler, Recorder],
 ) -> None:
     settle_s, run_s, idle_s = seconds
+    sampler, recorder = sensing
     total = sum(len(turn) for turn in turns)
     done = 0
-    emit("stretch", subject=None, block=None, **_idle(settle_s, idle_s))
+    with recorder.turn(None):
+        emit("stretch", subject=None, block=None, **_idle(settle_s, idle_s))
     for block, turn in enumerate(turns):
         for index in turn:
-            answer = workers[index].ask("stretch %r %r" % (settle_s, run_s))
+            with recorder.turn(index):
+                answer = workers[index].ask("stretch %r %r" % (settle_s, run_s))
             forward(answer, subject=index, block=block)
             done += 1
             note = "%s, energy, round %d" % (workers[index].name, block + 1)
             emit("progress", done=done, total=total, note=note)
             sampler.check()
-    emit("stretch", subject=None, block=None, **_idle(settle_s, idle_s))
+    with recorder.turn(None):
+        emit("stretch", subject=None, block=None, **_idle(settle_s, idle_s))
 
 
 def stretch(run: Callable[[], object], settle_s: float, run_s: float) -> Dict[str, int]:

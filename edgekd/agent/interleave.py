@@ -7,11 +7,12 @@ rotated by r, so none of them is always the first after a pause or the one behin
 from __future__ import annotations
 
 import os
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from typing import Any, Dict, List
 
 from . import board, energy, landing, worker
 from .protocol import emit, forward
+from .recorder import Recorder
 from .telemetry import allowed_cores, conditions, snapshot
 from .workers import Worker, own_command
 
@@ -35,10 +36,10 @@ def run(request: Dict[str, Any]) -> None:
     "streams", else 1: inferences at once, each of which makes as many runs.
 
     Lines: "machine"; "conditions" before any model is opened and after the last round; for each
-    subject "opened" and "warmed"; "telemetry" before the first and after each; for each turn
-    "block" ("subject", "block", "samples_ns", "wall_ns", "gpu_ns"); for each subject "memory";
-    "progress" between them. With "energy" in the request, what ``energy.measure`` says after that,
-    and "telemetry" once more.
+    subject "opened" and "warmed"; "telemetry" before and after each round; for each turn "block"
+    ("subject", "block", "samples_ns", "wall_ns", "gpu_ns"); behind the last one "series" (sensors
+    over time); for each subject "memory"; "progress" between them. With "energy" in the request,
+    what ``energy.measure`` says after that, and "telemetry" once more.
 
     Raises:
         AgentError: a model that cannot be opened or run.
@@ -59,7 +60,11 @@ def run(request: Dict[str, Any]) -> None:
             warmed = started.ask("warm-up %r %r" % (least_s, most_s))
             forward(warmed, subject=index)
             _progress(index + 1, total, "warmed up " + subject["name"])
-        _rounds(workers, request, total)
+        emit("telemetry", **snapshot(_pids(workers)))
+        if request["blocks"]:
+            with closing(Recorder(power=True)) as recorder:
+                _rounds(workers, request, total, recorder)
+            recorder.tell()
         emit("conditions", **conditions())
         if request.get("energy"):
             turns = [order(len(workers), turn) for turn in range(request["energy"]["blocks"])]
@@ -69,17 +74,16 @@ def run(request: Dict[str, Any]) -> None:
             forward(ready.ask("memory"), subject=index)
 
 
-def _rounds(workers: List[Worker], request: Dict[str, Any], total: int) -> None:
-    pids = _pids(workers)
+def _rounds(workers: List[Worker], request: Dict[str, Any], total: int, recorder: Recorder) -> None:
     done = len(workers)
-    emit("telemetry", **snapshot(pids))
     for turn in range(request["blocks"]):
         for index in order(len(workers), turn):
-            answer = workers[index].ask("block %d" % request["runs"])
+            with recorder.turn(index):
+                answer = workers[index].ask("block %d" % request["runs"])
             forward(answer, subject=index, block=turn)
             done += 1
             _progress(done, total, "%s, round %d" % (workers[index].name, turn + 1))
-        emit("telemetry", **snapshot(pids))
+        emit("telemetry", **snapshot(_pids(workers)))
 
 
 def _pids(workers: List[Worker]) -> List[int]:

@@ -14,7 +14,7 @@ from typing import Any, Dict, List, Optional, Sequence
 
 from . import jetson
 
-_CPU = "/sys/devices/system/cpu/cpu%d/"
+_CPU = "sys/devices/system/cpu/cpu%d/"
 # user nice system idle iowait irq softirq steal (proc(5)); guest time is part of user already.
 _BUSY_COLUMNS = (0, 1, 2, 5, 6, 7)
 _ALL_COLUMNS = range(8)
@@ -38,11 +38,11 @@ def snapshot(pids: Sequence[int]) -> Dict[str, Any]:
         "busy_ticks": None if ticks is None else ticks[0],
         "all_ticks": None if ticks is None else ticks[1],
         "own_ticks": None if None in own else sum(value or 0 for value in own),
-        "cpu_mhz": _least_mhz(cores),
+        "cpu_mhz": min(core_mhz(), default=None),
         "gpu_mhz": (jetson.gpu() or {}).get("now_mhz"),
         "temperature_c": max(jetson.temperatures().values(), default=None),
         "throttled": _throttled(cores),
-        "throttling": _throttling(),
+        "throttling": throttling(),
         "swapped_pages": _swapped_pages(),
     }
 
@@ -82,6 +82,23 @@ def memory_mib(key: str) -> Optional[float]:
     return None
 
 
+def core_mhz(root: str = "/") -> List[float]:
+    """Return the clock of each core that this process may use; none: the device does not tell."""
+    folders = [os.path.join(root, _CPU % core) for core in allowed_cores()]
+    clocks = [_number(folder + "cpufreq/scaling_cur_freq") for folder in folders]
+    return [clock / 1000 for clock in clocks if clock is not None]
+
+
+def throttling(root: str = "/") -> List[str]:
+    """Return the parts whose clock is held down now."""
+    found = []
+    for path in sorted(glob.glob(os.path.join(root, "sys/class/thermal/cooling_device*/type"))):
+        name = "".join(_lines(path)[:1])
+        if name.endswith("-throttle-alert") and _number(path[: -len("type")] + "cur_state"):
+            found.append(name[: -len("-throttle-alert")])
+    return found
+
+
 def _processor_ticks(cores: List[int]) -> Optional[List[int]]:
     wanted = {"cpu%d" % core for core in cores}
     busy = everything = 0
@@ -104,26 +121,11 @@ def _process_ticks(pid: int) -> Optional[int]:
     return int(fields[11]) + int(fields[12])  # utime + stime
 
 
-def _least_mhz(cores: List[int]) -> Optional[float]:
-    clocks = [_number(_CPU % core + "cpufreq/scaling_cur_freq") for core in cores]
-    known = [clock / 1000 for clock in clocks if clock is not None]
-    return min(known) if known else None
-
-
 def _throttled(cores: List[int]) -> Optional[int]:
-    paths = [_CPU % core + "thermal_throttle/core_throttle_count" for core in cores]
+    paths = ["/" + _CPU % core + "thermal_throttle/core_throttle_count" for core in cores]
     paths += glob.glob("/sys/class/hwmon/hwmon*/oc*_event_cnt")
     known = [int(count) for count in map(_number, paths) if count is not None]
     return sum(known) if known else None
-
-
-def _throttling() -> List[str]:
-    found = []
-    for path in sorted(glob.glob("/sys/class/thermal/cooling_device*/type")):
-        name = "".join(_lines(path)[:1])
-        if name.endswith("-throttle-alert") and _number(path[: -len("type")] + "cur_state"):
-            found.append(name[: -len("-throttle-alert")])
-    return found
 
 
 def _swapped_pages() -> Optional[int]:
@@ -134,7 +136,7 @@ def _swapped_pages() -> Optional[int]:
 
 def _locked(cores: List[int]) -> Optional[bool]:
     bounds = [
-        [_number(_CPU % core + "cpufreq/scaling_%s_freq" % end) for end in ("min", "max")]
+        [_number("/" + _CPU % core + "cpufreq/scaling_%s_freq" % end) for end in ("min", "max")]
         for core in cores
     ]
     if any(None in each for each in bounds):

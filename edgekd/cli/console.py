@@ -74,6 +74,8 @@ def verdict(found: Verdict) -> None:
 
 def measurement(found: Measurement) -> None:
     """Print the latencies of a measurement on stdout."""
+    from edgekd.report import over_time  # numpy, which `edgekd --help` need not wait for
+
     for timing in found.timings:
         p50, ratio = timing.p50_ms, timing.ratio_to_first
         line = f"{timing.subject}: p50 {p50.value:.4g} ms [{p50.low:.4g}, {p50.high:.4g}]"
@@ -86,6 +88,9 @@ def measurement(found: Measurement) -> None:
         print(f"  {', '.join(_aside(timing))}")
     print(f"{found.engine}, batch {found.batch}, {found.threads} threads, {found.machine}")
     print(", ".join(_state(found)))
+    meanwhile = "" if found.series is None else over_time.line(found.series)
+    if meanwhile:
+        print(f"meanwhile {meanwhile}")
     _energies(found)
     for remark in found.notes:
         note(f"note: {remark}")

@@ -3,6 +3,7 @@
 from typing import Literal
 
 from edgekd.core.record import Interval, Part, Record
+from edgekd.core.series import Series
 
 Scope = Literal["module", "board", "package", "sum of rails"]
 
@@ -66,6 +67,7 @@ class Energy(Part):
     doubts: tuple[str, ...] = ()
     readings_file: str | None = None  # .npz beside the record: all readings and stretches
     readings_sha256: str | None = None
+    series: Series | None = None  # meanwhile; its power is in the readings. None: an older record
 
 
 class Measurement(Record):
@@ -89,6 +91,7 @@ class Measurement(Record):
     noise_ratio: Interval | None = None  # A/A: the first's odd blocks over its even ones
     clocks_locked: bool | None = None  # None: the device does not say
     temperatures_c: tuple[float, float] | None = None  # of the hottest part, before and after
+    series: Series | None = None  # over time; None: an older record
     confirmed: bool | None = None  # by a second measurement; None: there was none
     warnings: tuple[str, ...] = ()  # what makes the numbers doubtful: inconclusive
     notes: tuple[str, ...] = ()  # what to know of them: clocks not locked, too few for p99.9 ...

@@ -4,8 +4,10 @@ Each doubt is a sentence; a measurement with any is inconclusive.
 """
 
 from collections.abc import Iterator, Sequence
+from statistics import median
 
 from edgekd.core.records import Interval
+from edgekd.core.series import known
 from edgekd.profile.timings import Taken
 from edgekd.remote import checkup, lines
 
@@ -14,6 +16,7 @@ SPREAD_RATIO = 0.025  # coefficient of variation; trtexec calls more unstable
 NOISE_RATIO = 0.025  # of the first model's odd blocks against its even ones
 FOREIGN_RATIO = 0.10
 CLOCK_RATIO = 0.05  # lost between beginning and end
+_FEWEST_READINGS = 5  # of a clock, in each third
 _FEWEST_TICKS = 20  # /proc counts in 10 ms: below, the share is mostly rounding
 
 
@@ -24,8 +27,9 @@ def about(taken: Taken) -> list[str]:
     return [
         *about_models(taken),
         *about_noise(taken.noise),
-        *about_machine(notes.telemetry, foreign_load(notes.telemetry)),
-        *about_clocks(before, after, notes.telemetry),
+        *about_machine(notes.telemetry, foreign_load(notes.telemetry), notes.series),
+        *about_clocks(before, after, notes.telemetry, notes.series),
+        *about_falling_clocks(notes.series, taken.names()),
         *about_gpu(before, after),
         *about_threads(taken.spec.threads * taken.spec.streams, notes.cores),
     ]
@@ -92,7 +96,10 @@ def about_repetition(first: Taken, second: Taken) -> list[str]:
 
 
 def about_clocks(
-    before: lines.Conditions, after: lines.Conditions, between: Sequence[lines.Telemetry] = ()
+    before: lines.Conditions,
+    after: lines.Conditions,
+    between: Sequence[lines.Telemetry] = (),
+    series: lines.Series | None = None,
 ) -> Iterator[str]:
     """Yield a sentence if somebody changed power mode or clocks meanwhile, or a lock does not hold.
 
@@ -103,6 +110,7 @@ def about_clocks(
     if before.gpu is not None and after.gpu is not None:
         bounds = [(gpu.min_mhz, gpu.max_mhz) for gpu in (before.gpu, after.gpu)]
         seen_mhz = [moment.gpu_mhz for moment in between if moment.gpu_mhz is not None]
+        seen_mhz += known(series.gpu_mhz) if series is not None else []
         least_mhz = min([after.gpu.now_mhz, *seen_mhz])
         if bounds[0] != bounds[1]:
             yield (
@@ -118,7 +126,50 @@ def about_clocks(
         yield "the processor's clock was locked or unlocked meanwhile"
 
 
-def about_machine(telemetry: Sequence[lines.Telemetry], foreign_ratio: float | None) -> list[str]:
+def about_falling_clocks(series: lines.Series | None, names: Sequence[str]) -> Iterator[str]:
+    """Yield a sentence for each model under which a clock fell for good, as heat makes it do.
+
+    Held against each other are the first and the last third of the readings while it ran: clocks
+    that follow a load go up and down, and the medians of thirds stay.
+    """
+    for part, column in (("GPU", "gpu_mhz"), ("processor", "cpu_mhz")):
+        for model, name in enumerate(names):
+            places = [] if series is None else _while_it_ran(series, model)
+            clocks = known(tuple(getattr(series, column)[place] for place in places))
+            count = len(clocks) // 3
+            if count < _FEWEST_READINGS:
+                continue
+            first_mhz, last_mhz = median(clocks[:count]), median(clocks[-count:])
+            if last_mhz < (1 - CLOCK_RATIO) * first_mhz:
+                yield (
+                    f"the {part}'s clock fell from {first_mhz:.0f} to {last_mhz:.0f} MHz while "
+                    f"'{name}' ran{_heat(series, places)}"
+                )
+
+
+def _while_it_ran(series: lines.Series, model: int) -> list[int]:
+    """Return the places of the readings that were made while a model ran."""
+    turns = [(start, end) for mine, start, end in series.turns if mine == model]
+    return [
+        place
+        for place, time in enumerate(series.times_ns)
+        if any(start <= time <= end for start, end in turns)
+    ]
+
+
+def _heat(series: lines.Series | None, places: Sequence[int]) -> str:
+    """Say how hot it was then, if the device tells."""
+    zones = series.temperatures_c if series is not None else {}
+    told = [(column[place], zone) for zone, column in zones.items() for place in places]
+    hot = [(celsius, zone) for celsius, zone in told if celsius is not None]
+    return f" ({max(hot)[1]} at up to {max(hot)[0]:.0f} C)" if hot else ""
+
+
+def about_machine(
+    telemetry: Sequence[lines.Telemetry],
+    foreign_ratio: float | None,
+    series: lines.Series | None = None,
+) -> list[str]:
     """Return a sentence for each doubt about the machine's state."""
     found = []
     if foreign_ratio is None:
@@ -132,9 +183,10 @@ def about_machine(telemetry: Sequence[lines.Telemetry], foreign_ratio: float | N
         first, last = telemetry[0], telemetry[-1]
         if _gone(first.throttled, last.throttled):
             found.append("clocks were throttled because of heat or too much current")
-        held = sorted({part for moment in telemetry for part in moment.throttling})
+        held = {part for moment in telemetry for part in moment.throttling}
+        held |= {part for parts in (series.throttling if series else ()) for part in parts}
         if held:
-            found.append(f"clocks are held down because of heat: {', '.join(held)}")
+            found.append(f"clocks are held down because of heat: {', '.join(sorted(held))}")
         swapped = _gone(first.swapped_pages, last.swapped_pages)
         if swapped:
             found.append(f"memory ran short: {swapped:,} pages were swapped meanwhile")
@@ -151,7 +203,8 @@ def about_restart(before: str | None, now: str | None) -> list[str]:
     Clocks that were locked, heat and what else runs are not the same after a restart.
 
     Args:
-        before, now: its boot ids; None: it has none.
+        before: its boot id in the first part; None: it has none.
+        now: that in the last part.
     """
     if before is None or now is None or before == now:
         return []

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from edgekd.core import files, provenance, records, specs
 from edgekd.core.errors import UsageError
 from edgekd.core.progress import Progress, Silent
-from edgekd.profile import doubts, sampling, timings
+from edgekd.profile import doubts, sampling, series, timings
 from edgekd.profile.notes import Notes
 from edgekd.profile.timings import Subject
 from edgekd.remote import errand, inventory, session
@@ -65,7 +65,7 @@ def measure(
     with files.replacing(samples) as temporary, temporary.open("wb") as handle:
         arrays: dict[str, Any] = found[0].samples()
         np.savez(handle, **arrays)
-    record = _record(spec, found, samples)
+    record = _record(spec, found, samples, place)
     records.write(record, target)
     if spec.energy:
         readings = samples.with_suffix(".power.npz")
@@ -138,7 +138,7 @@ def files_of(out: Path) -> tuple[Path, Path]:
 
 
 def _record(
-    spec: specs.Profile, found: Sequence[timings.Taken], samples: Path
+    spec: specs.Profile, found: Sequence[timings.Taken], samples: Path, place: inventory.Place
 ) -> records.Measurement:
     first = found[0]
     notes, noise = first.notes, first.noise
@@ -169,6 +169,7 @@ def _record(
         gpu_load_ratio=doubts.gpu_load(before, after),
         noise_ratio=noise,
         clocks_locked=locked,
+        series=series.record(notes.series, first.names(), place.rail),
         temperatures_c=None if None in heat else (heat[0] or 0.0, heat[1] or 0.0),
         confirmed=not repeated if spec.confirm else None,
         warnings=(*warnings, *repeated),

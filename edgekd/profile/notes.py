@@ -19,6 +19,7 @@ class Notes:
     memory: dict[int, lines.Memory] = field(default_factory=dict)
     telemetry: list[lines.Telemetry] = field(default_factory=list)
     conditions: list[lines.Conditions] = field(default_factory=list)  # before and after
+    series: lines.Series | None = None
     blocks: dict[tuple[int, int], lines.Block] = field(default_factory=dict)  # by model and turn
 
     def take(self, line: lines.Line, task: Task) -> None:
@@ -42,6 +43,8 @@ class Notes:
                 self.conditions.append(line)
             case lines.Block():
                 self.blocks[line.subject, line.block] = line
+            case lines.Series():
+                self.series = line
             case lines.Progress():
                 task.advance(1, line.note)
             case _:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from edgekd.core import records
 from edgekd.core.errors import DeviceError
 from edgekd.core.progress import Progress, Task
-from edgekd.profile import doubts, energy
+from edgekd.profile import doubts, energy, series
 from edgekd.remote import errand, inventory, lines, session
 from edgekd.remote.errand import Sent
 
@@ -31,6 +31,7 @@ class _Notes:
     stretches: list[lines.Stretch] = field(default_factory=list)
     power: lines.Power | None = None
     telemetry: list[lines.Telemetry] = field(default_factory=list)  # before and after
+    series: lines.Series | None = None
     boot_id: str | None = None
 
     def take(self, line: lines.Line, task: Task) -> None:
@@ -41,6 +42,8 @@ class _Notes:
                 self.stretches.append(line)
             case lines.Power():
                 self.power = line
+            case lines.Series():
+                self.series = line
             case lines.Telemetry():
                 # Behind the last stretch, which is idle, a clock that has fallen tells nothing.
                 self.telemetry.append(line.model_copy(update={"cpu_mhz": None}))
@@ -105,12 +108,11 @@ def with_energy(
                 notes.take(line, task)
     if notes.power is None:
         raise DeviceError("the agent was asked for energy, but sent no readings of power")
-    board = place.device.board
-    rail = None if board is None else board.rail
-    found, uses = energy.result(notes.power, notes.stretches, names, record.batch, rail, file)
+    found, uses = energy.result(notes.power, notes.stretches, names, record.batch, place.rail, file)
     if found.missing is None:
         foreign_ratio = doubts.foreign_load(notes.telemetry)
-        others = doubts.about_machine(notes.telemetry, foreign_ratio)
+        others = doubts.about_machine(notes.telemetry, foreign_ratio, notes.series)
+        others += doubts.about_falling_clocks(notes.series, names)
         told = [f"{doubt} while energy was measured" for doubt in others]
         told += doubts.about_restart(record.boot_id, notes.boot_id)
         found = found.model_copy(update={"doubts": (*found.doubts, *told)})
@@ -118,4 +120,6 @@ def with_energy(
         timing.model_copy(update={"energy": use})
         for timing, use in zip(record.timings, uses, strict=True)
     )
+    kept = series.record(notes.series, names, place.rail)
+    found = found.model_copy(update={"series": kept})
     return record.model_copy(update={"energy": found, "timings": timings})

@@ -108,6 +108,10 @@ class Taken:
             for place, (subject, index) in enumerate(self._reported())
         )
 
+    def names(self) -> list[str]:
+        """Return whose each file that ran is, in the agent's order."""
+        return [subject.name for subject, _ in self._files]
+
     def reported_ms(self) -> list[NDArray[np.float64]]:
         """Return the samples of the file that is reported of each subject."""
         return [self._ms[index] for index in self._chosen]

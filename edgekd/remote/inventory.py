@@ -85,6 +85,11 @@ class Place:
     reach: Reach
 
     @property
+    def rail(self) -> str | None:
+        """Return the rail that carries the board's whole power; None: none does, as far as is known."""
+        return None if self.device.board is None else self.device.board.rail
+
+    @property
     def way(self) -> tuple[object, ...]:
         """Return what tells a board from another that takes over its name; empty: it is here."""
         way = self.reach

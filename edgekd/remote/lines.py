@@ -1,8 +1,16 @@
 """What an agent says, checked where it comes in: each line of its stdout is one of these."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Base64Bytes, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import (
+    Base64Bytes,
+    BaseModel,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    ValidationError,
+    model_validator,
+)
 
 from edgekd.core.engine import Engine
 from edgekd.core.errors import DeviceError
@@ -106,6 +114,30 @@ class Power(_Line):
     values: tuple[tuple[float, ...], ...] = ()  # [readings, rails]
 
 
+class Series(_Line):
+    """What sensors told over time while models ran; None: one did not answer, or is not there."""
+
+    type: Literal["series"]
+    times_ns: tuple[Count, ...]  # of one clock for readings and turns
+    temperatures_c: dict[str, tuple[float | None, ...]]  # by thermal zone
+    gpu_mhz: tuple[float | None, ...]
+    cpu_mhz: tuple[float | None, ...]  # of the fastest core that may be used
+    throttling: tuple[tuple[str, ...], ...]  # parts whose clock was held down
+    turns: tuple[tuple[Count | None, Count, Count], ...]  # model (None: nothing ran), start, end
+    source: str | None  # of power; None: there is none, or another line tells it
+    no_power: str | None  # why there is none
+    unit: Literal["mW", "uJ"] | None  # uJ: a counter since the first reading
+    rails: dict[str, tuple[float | None, ...]]
+
+    @model_validator(mode="after")
+    def _of_one_length(self) -> Self:
+        columns = (*self.temperatures_c.values(), *self.rails.values())
+        for column in (self.gpu_mhz, self.cpu_mhz, self.throttling, *columns):
+            if len(column) != len(self.times_ns):
+                raise ValueError(f"{len(column)} values at {len(self.times_ns)} times")
+        return self
+
+
 class Conditions(_Line):
     """What stays as it is while nobody changes it; None: the device does not say."""
 
@@ -188,6 +220,7 @@ class LayerTime(BaseModel):
     name: str
     mean_ms: NotNegative
     median_ms: NotNegative | None  # None: TensorRT is too old to say
+    precision: str = ""  # that it ran in; "": not said
 
 
 class Timed(_Line):
@@ -250,7 +283,7 @@ class Done(_Line):
 Trip = Landed | Waiting | Ready | Piece  # of a landing on a board: no caller sees them
 Moment = Telemetry | Conditions
 Work = Machine | Opened | Warmed | Block | Memory | Moment | Progress | Probe | Built | Timed
-Watt = Stretch | Power
+Watt = Stretch | Power | Series
 Line = Work | Watt | Trip | Error | Done
 _LINE: TypeAdapter[Line] = TypeAdapter(Annotated[Line, Field(discriminator="type")])
 

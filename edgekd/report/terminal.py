@@ -8,7 +8,7 @@ from rich.text import Text
 from edgekd.core import findings
 from edgekd.core.records import State
 from edgekd.core.run_folder import REFERENCE, Run
-from edgekd.report import facts, words, worth
+from edgekd.report import facts, over_time, words, worth
 
 _STYLES: dict[State, str] = {
     "passed": "bold green",
@@ -85,7 +85,11 @@ def latency_table(run: Run) -> RenderableType:
             Text("-" if ratio is None else words.estimate(ratio, 2)),
             Text("-" if item.macs_ratio is None else words.share(item.macs_ratio)),
         )
-    return Group(table, *(Text(sentence) for sentence in facts.speed_sentences(run)))
+    lines = facts.speed_sentences(run)
+    meanwhile = "" if first.series is None else over_time.line(first.series)
+    if meanwhile:
+        lines.append(f"Meanwhile {meanwhile}.")
+    return Group(table, *(Text(line) for line in lines))
 
 
 def energy_table(run: Run) -> RenderableType | None:

@@ -34,6 +34,16 @@ def conditions(**values: Any) -> lines.Conditions:
     return told
 
 
+def series_line(**columns: Any) -> lines.Series:
+    """Return what a recorder tells; what is not given, the device does not have."""
+    count = len(columns["times_ns"])
+    nothing = {"temperatures_c": {}, "gpu_mhz": [None] * count, "cpu_mhz": [None] * count,
+               "throttling": [()] * count, "turns": (), "source": None, "no_power": None,
+               "unit": None, "rails": {}}  # fmt: skip
+    told: lines.Series = line("series", **{**nothing, **columns})
+    return told
+
+
 def subject(folder: Path, name: str, plans: int = 0) -> Subject:
     """Return a model whose files are there, but are no models."""
     files = [folder / f"{name}.onnx", *(folder / f"{name}-{i}.plan" for i in range(plans))]

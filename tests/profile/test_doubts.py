@@ -8,7 +8,7 @@ from edgekd.core.records import Interval
 from edgekd.profile import doubts
 from edgekd.profile.timings import Taken
 from edgekd.remote.lines import Telemetry
-from tests.profile.agent import GPU, conditions, moment, subject, taken
+from tests.profile.agent import GPU, conditions, moment, series_line, subject, taken
 
 QUIET = np.ones((12, 9))
 
@@ -204,3 +204,70 @@ def test_a_locked_clock_that_fell_between_turns_is_doubted_though_it_has_recover
     found = one(tmp_path, telemetry=fell, before={"gpu": locked}, after={"gpu": locked})
     assert "the GPU's clock is locked to 900 MHz, but ran at 400 MHz" in doubts.about(found)
     assert "the GPU's clock between turns: 400 to 900 MHz" in found.remarks(None, locked=True)
+
+
+def alternating(clocks: tuple[float, float], **columns: Any) -> Any:
+    """Return 60 readings, in turns of two models; the second's have the clocks given.
+
+    Args:
+        clocks: MHz in the first half and in the second one.
+        columns: of the line.
+    """
+    places = range(60)
+    mine = [clocks[place >= 30] if place % 2 else 1000.0 for place in places]
+    turns = [(place % 2, 10 * place, 10 * place + 5) for place in places]
+    heat = [60.0 + place / 2 for place in places]
+    told = {
+        "times_ns": [10 * place + 2 for place in places],
+        "turns": turns,
+        "gpu_mhz": mine,
+        "temperatures_c": {"tj": heat, "cpu": [20.0] * 60},
+    }
+    return series_line(**{**told, **columns})
+
+
+def test_a_clock_that_falls_for_good_while_a_model_runs_is_doubted_with_the_heat() -> None:
+    series = alternating((1000.0, 600.0))
+    (doubt,) = doubts.about_falling_clocks(series, ("teacher", "student"))
+    assert doubt == (
+        "the GPU's clock fell from 1000 to 600 MHz while 'student' ran (tj at up to 90 C)"
+    )
+
+
+@pytest.mark.parametrize("clocks", [(1000.0, 960.0), (600.0, 1000.0)])
+def test_a_clock_that_keeps_up_or_rises_is_not_doubted(clocks: tuple[float, float]) -> None:
+    assert not list(doubts.about_falling_clocks(alternating(clocks), ("teacher", "student")))
+
+
+def test_a_clock_that_goes_up_and_down_with_the_load_is_not_doubted() -> None:
+    mine = [400.0 if place % 3 else 1000.0 for place in range(60)]
+    series = alternating((1000.0, 1000.0), gpu_mhz=mine)
+    assert not list(doubts.about_falling_clocks(series, ("teacher", "student")))
+
+
+def test_the_clock_between_turns_does_not_count_and_few_readings_tell_nothing() -> None:
+    series = alternating((1000.0, 600.0), turns=[(1, 0, 100)])
+    assert not list(doubts.about_falling_clocks(series, ("teacher", "student")))
+    assert not list(doubts.about_falling_clocks(None, ("teacher",)))
+
+
+def test_the_processors_clock_is_judged_likewise() -> None:
+    mine = [4000.0] * 30 + [3000.0] * 30
+    series = alternating((1000.0, 1000.0), cpu_mhz=mine, temperatures_c={})
+    found = list(doubts.about_falling_clocks(series, ("teacher", "student")))
+    assert found == [
+        f"the processor's clock fell from 4000 to 3000 MHz while '{name}' ran"
+        for name in ("teacher", "student")
+    ]
+
+
+def test_throttling_and_a_lock_that_fails_within_a_turn_are_doubted() -> None:
+    # Between turns, where telemetry looks, all is well again.
+    series = series_line(
+        times_ns=[0, 1, 2], gpu_mhz=[900.0, 500.0, 900.0], throttling=[(), ("gpu",), ()]
+    )
+    (doubt,) = doubts.about_machine([moment(), moment()], 0.0, series)
+    assert doubt == "clocks are held down because of heat: gpu"
+    locked = conditions(gpu={**GPU, "min_mhz": 900.0, "locked": True})
+    (doubt,) = doubts.about_clocks(locked, locked, (), series)
+    assert "locked to 900 MHz, but ran at 500 MHz" in doubt

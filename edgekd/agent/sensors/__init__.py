@@ -29,29 +29,32 @@ if TYPE_CHECKING:
 
 
 # On boards tegrastats comes first: it alone knows all rails by NVIDIA's names, Thor's input too.
-_NAMES = ("tegrastats", "ina3221", "hwmon", "rapl")  # a zipapp has no folder to list
+_FILES = ("ina3221", "hwmon", "rapl")  # a zipapp has no folder to list
+_NAMES = ("tegrastats", *_FILES)
 
 
 class SensorError(Exception):
     """Why power cannot be measured: what is missing, or what has failed."""
 
 
-def open_source(interval_ms: int, root: str = "/") -> Source:
+def open_source(interval_ms: int, root: str = "/", *, files_only: bool = False) -> Source:
     """Open the first source that this machine has; one that is there but fails is not passed over.
 
     Args:
         interval_ms: between two readings, > 0.
         root: of the file system.
+        files_only: start no program that would run beside what is measured.
 
     Raises:
         SensorError: there is none, or this user may not read it.
     """
-    for name in _NAMES:
+    for name in _FILES if files_only else _NAMES:
         module = importlib.import_module("." + name, __name__)
         source: Optional[Source] = module.open_source(root, interval_ms)
         if source is not None:
             return source
     raise SensorError(
-        "this machine has no power sensor that can be read: neither tegrastats, nor an INA3221 or "
-        "another INA chip under /sys, nor RAPL under /sys/class/powercap"
+        "this machine has no power sensor that can be read: neither %san INA3221 or another "
+        "INA chip under /sys, nor RAPL under /sys/class/powercap"
+        % ("" if files_only else "tegrastats, nor ")
     )

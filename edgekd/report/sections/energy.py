@@ -10,10 +10,10 @@ from edgekd.core import records, run_folder
 from edgekd.core.errors import RecordError
 from edgekd.core.records import Consumption, Energy, Measurement
 from edgekd.core.run_folder import Run
-from edgekd.report import blocks, charts, looks, power, words
+from edgekd.report import blocks, charts, looks, over_time, timeline, words
 from edgekd.report.blocks import Block, Cell, Column, Figure, Note, Section, Table
-from edgekd.report.power import Band
 from edgekd.report.svg import Chart
+from edgekd.report.timeline import Band
 
 _COUNTERS = ("rapl",)  # sources that count microjoules; all others tell milliwatts
 _FEWEST = 2  # readings
@@ -30,9 +30,12 @@ _COLUMNS = (
 def section(run: Run) -> Section | None:
     """Return the section; None: neither energy nor temperature was asked for or told."""
     measured = run.measurement
-    found = list(_warmth(measured)) if measured else []
+    found: list[Block] = []
     if measured is not None and measured.energy is not None:
-        found = [*_energy(run, measured, measured.energy), *found]
+        found += _energy(run, measured, measured.energy)
+    if measured is not None:
+        found += _warmth(measured)
+        found += over_time.figures(run, measured.series, "latency") if measured.series else []
     return Section("energy", "Energy and temperature", tuple(found)) if found else None
 
 
@@ -52,7 +55,7 @@ def _energy(run: Run, measured: Measurement, energy: Energy) -> list[Block]:
         found.append(_power(run, measured, energy))
     except RecordError as error:
         found.append(Note(f"Power over time cannot be shown: {error}.", "inconclusive"))
-    return found
+    return found + (over_time.figures(run, energy.series, "energy") if energy.series else [])
 
 
 def _overview(run: Run, used: Sequence[tuple[str, Consumption]]) -> Figure:
@@ -114,7 +117,9 @@ def _power(run: Run, measured: Measurement, energy: Energy) -> Figure:
     chart = Chart("power", "Power over time", told)
 
     def draw(width: int) -> str:
-        return power.svg_power(chart, times_s, watts, bands, width=width)
+        return timeline.svg_timeline(
+            chart, times_s, watts, bands, "power (W)", width=width, from_zero=True
+        )
 
     caption = f"Of {', '.join(energy.rails)} together; the bands below say what ran."
     return blocks.both_widths(chart.title, caption, draw)

@@ -1,4 +1,4 @@
-"""Power over time as inline SVG, with what ran below it. A pure function."""
+"""What a sensor told over time as inline SVG, with what ran below it. A pure function."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -24,29 +24,34 @@ class Band:
     series: int
 
 
-def svg_power(
+def svg_timeline(
     chart: Chart,
     times_s: NDArray[np.float64],
-    watts: NDArray[np.float64],
+    values: NDArray[np.float64],
     bands: Sequence[Band],
+    label: str,
     *,
     width: int = WIDE,
+    from_zero: bool = False,
 ) -> str:
     """Draw readings as a line, and a band below for each stretch of one model.
 
     Args:
         chart: how it is called.
         times_s: [N], at least two, rising.
-        watts: [N].
+        values: [N].
         bands: in their order; what is of one series has one name.
+        label: of the values, with the unit.
         width: px.
+        from_zero: the axis of the values begins there.
     """
     names = dict.fromkeys((band.series, band.name) for band in bands)
     rows = _legend_rows([name for _, name in names], width)
     frame = Frame(_LEFT_PX, width - _RIGHT_PX, _LEGEND_PX + svg.LINE_PX * rows, _HEIGHT_PX - 66)
     drawing = Drawing(chart, width, _HEIGHT_PX)
     x_axis = svg.tight_axis(times_s[0], times_s[-1], frame.left, frame.right, "time (s)")
-    y_axis = svg.axis((0.0, float(watts.max())), frame.bottom, frame.top, "power (W)")
+    least = 0.0 if from_zero else float(values.min())
+    y_axis = svg.axis((least, float(values.max())), frame.bottom, frame.top, label)
     svg.draw_y_axis(drawing, frame, y_axis)
     low = Frame(frame.left, frame.right, frame.top, frame.bottom + _BAND_PX + 4)
     svg.draw_x_axis(drawing, low, x_axis)
@@ -56,7 +61,7 @@ def svg_power(
         drawing.rect(start, frame.bottom + 2, end - start, _BAND_PX, f"bin s{band.series}", tip)
     kept = np.unique(np.linspace(0, len(times_s) - 1, _POINTS).round().astype(int))
     drawing.path(
-        [(x_axis.scale.at(times_s[i]), y_axis.scale.at(watts[i])) for i in kept], "curve s0"
+        [(x_axis.scale.at(times_s[i]), y_axis.scale.at(values[i])) for i in kept], "curve s0"
     )
     x, y = frame.left, _LEGEND_PX
     for series, name in names:
