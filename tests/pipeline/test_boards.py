@@ -1,5 +1,7 @@
 """Evaluate and measure on a board of the inventory: here, this machine behind a real sshd."""
 
+import json
+import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,12 +13,17 @@ from edgekd.core import files, specs
 from edgekd.core.errors import UsageError
 from edgekd.core.progress import Silent
 from edgekd.core.records import Normalisation
+from edgekd.core.run_folder import Run
 from edgekd.data.images import checked_pixels, image_set
 from edgekd.evaluate import accuracy
 from edgekd.pipeline import measure, profile
+from edgekd.pipeline import run as job
 from edgekd.profile import local
 from tests import nets
-from tests.remote import sshd
+from tests.remote import errands, sshd
+from tests.standins import power
+
+from .conftest import SMALL
 
 pytestmark = pytest.mark.skipif(not Path(sshd.PROGRAM).exists(), reason=sshd.MISSING)
 
@@ -58,6 +65,27 @@ def test_models_are_measured_on_a_board(
     assert record.device == "bench"
     assert [timing.subject for timing in record.timings] == ["teacher", "student"]
     assert server.emptied()
+
+
+def test_a_run_measures_latency_and_energy_on_a_board(
+    finished: Run, server: sshd.Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    power.hasten(monkeypatch)
+    line = f'export PATH={power.tools(tmp_path)}:$PATH\nexec {sys.executable} "$@"'
+    fleet = server.folder / "devices.toml"
+    python = json.dumps(errands.script(tmp_path, line))
+    fleet.write_text(fleet.read_text().replace(json.dumps(server.python), python))
+    shutil.copytree(finished.folder, tmp_path / "run")
+    recipe = specs.load("digits", [*SMALL, "profile.device='bench'", "profile.energy=true"])
+    found = job.run(recipe, tmp_path / "run", name="digits", resume=True).measurement
+    assert found is not None
+    assert (found.device, len(found.timings)) == ("bench", 2)
+    assert found.energy is not None
+    assert (found.energy.rails, found.energy.scope) == (("VDD_IN",), "module")
+    for timing in found.timings:
+        assert timing.energy is not None
+        assert timing.energy.per_image_mj.value > 0
+    assert errands.gone(server)
 
 
 def test_a_checkpoint_does_not_run_on_a_board(tmp_path: Path) -> None:
