@@ -1,7 +1,8 @@
 """Go through many cells on many devices: boards at once, the cells of each one by one.
 
 What is finished is kept: after a crash or Ctrl-C, ``resume`` takes over every cell whose key and
-record still hold. A device that fails does not hold the others up, nor does a fault of edgekd.
+record still hold, and measures again what was inconclusive. A device that fails does not hold the
+others up, nor does a fault of edgekd.
 """
 
 import logging
@@ -187,7 +188,7 @@ def _finished(out: Path) -> dict[str, Row]:
     if not (out / FILE).exists():
         return {}
     rows = records.read(Fleet, out / FILE).rows
-    return {row.key: row for row in rows if _holds(row, out)}
+    return {row.key: row for row in rows if row.state != "inconclusive" and _holds(row, out)}
 
 
 def _holds(row: Row, out: Path) -> bool:

@@ -12,8 +12,8 @@ from edgekd.core.estimate import Estimate
 from edgekd.core.records import Measurement
 from edgekd.pipeline import fleet
 from edgekd.pipeline.fleet import Job
+from edgekd.profile import doubts, kernels, local
 from edgekd.profile import fleet as table
-from edgekd.profile import kernels, local
 from edgekd.remote import session
 from tests import nets
 
@@ -51,15 +51,16 @@ def inventory(tmp_path: Path) -> Path:
 def test_this_machine_a_board_that_is_off_and_an_estimate_stand_in_one_table(
     model: Path, inventory: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(doubts, "about", lambda _: [])  # however busy this machine may be
     job = Job((model,), ("host-cpu", "off", "nano"), (1, 2), SPEC, inventory=inventory)
     found = fleet.run(job, tmp_path / "out")
     states = [(row.device, row.batch, row.state) for row in found.rows]
-    assert states[2:] == [
+    assert states == [
+        ("host-cpu", 1, "measured"), ("host-cpu", 2, "measured"),
         ("off", 1, "failed"), ("off", 2, "failed"), ("nano", 1, "estimated"),
         ("nano", 2, "estimated"),
     ]  # fmt: skip
     here, guess = found.rows[0], found.rows[4]
-    assert here.state in {"measured", "inconclusive"}  # as busy as this machine may be
     assert "nothing listens at its port" in found.rows[2].reason
     assert found.rows[2].exit_status == 4
     assert here.record is not None

@@ -19,8 +19,8 @@ A, B = (Cell(name, "net.onnx", 1, key=name * 64, lane=name) for name in "ab")
 class Worker:
     """Writes a file for each cell, and fails as often as it is told to, in this order."""
 
-    def __init__(self, out: Path, **errors: list[Exception]) -> None:
-        self.out, self.errors = out, errors
+    def __init__(self, out: Path, noisy: str = "", **errors: list[Exception]) -> None:
+        self.out, self.noisy, self.errors = out, noisy, errors
         self.done: list[str] = []
 
     def __call__(self, cell: Cell, folder: Path) -> Row:
@@ -29,7 +29,7 @@ class Worker:
             raise self.errors[cell.device].pop(0)
         files.write_text(folder / "measurement.json", cell.device)
         row = Row(device=cell.device, model=cell.model, batch=cell.batch, key=cell.key,
-                  state="measured")  # fmt: skip
+                  state="inconclusive" if cell.device == self.noisy else "measured")  # fmt: skip
         return fleet.sealed(row, folder / "measurement.json", self.out)
 
 
@@ -54,6 +54,14 @@ def test_resume_does_only_what_is_not_finished(tmp_path: Path) -> None:
         ("measured", True),
     ]
     assert fleet.exit_status(found) == 0
+
+
+def test_resume_measures_again_what_was_inconclusive(tmp_path: Path) -> None:
+    fleet.run([A, B], Worker(tmp_path, noisy="a"), tmp_path)
+    again = Worker(tmp_path)
+    found = fleet.run([A, B], again, tmp_path, resume=True)
+    assert again.done == ["a"]
+    assert [row.state for row in found.rows] == ["measured", "measured"]
 
 
 def test_resume_does_again_what_was_changed(tmp_path: Path) -> None:
