@@ -138,8 +138,8 @@ def test_an_agent_that_is_killed_leaves_the_machine_free(tmp_path: Path) -> None
         started.stdout.readline()  # it has the lock
         with pytest.raises(landing.RefusedError, match="in use by you@there since"):
             landing.alone("me@here", 0.0, print).__enter__()
-        os.killpg(started.pid, signal.SIGKILL)  # with its worker
-    with landing.alone("me@here", 0.0, print):
+        os.killpg(started.pid, signal.SIGKILL)  # with its worker, which may take a moment
+    with landing.alone("me@here", 60.0, print):
         pass
 
 
