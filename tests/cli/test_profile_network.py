@@ -13,8 +13,8 @@ from edgekd.profile import fleet, local, notes
 from edgekd.remote import lines, ssh
 from tests import nets
 from tests.cli.conftest import Command
-from tests.remote import network
-from tests.standins import power
+from tests.remote import errands, network
+from tests.standins import ina3221, power
 
 pytestmark = pytest.mark.skipif(not network.possible(), reason=network.MISSING)
 
@@ -139,3 +139,21 @@ def test_parts_on_both_sides_of_a_restart_are_inconclusive(
     )  # fmt: skip
     told = "the device has restarted in the middle of the measurement"
     assert [doubt for doubt in found.doubts if doubt.endswith(told)]
+
+
+def test_energy_is_read_from_an_ina3221_of_a_board_without_tegrastats(
+    net: network.Network, edgekd: Command, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    power.hasten(monkeypatch)
+    bus = ina3221.bus(model.parent)
+    board = net.board("ina", bus, PATH="/usr/bin:/bin")
+    known = inventory(model.parent, board.entry())
+    with ina3221.powered(bus, lambda: errands.agents(board)):
+        _, out, err = edgekd(*words(model, known, "ina"), "--energy")
+    assert "no energy" not in err
+    assert "energy of the module (VDD_IN) by ina3221, a reading every" in out
+    record = records.read(records.Measurement, model.parent / "out" / "measurement.json")
+    assert record.energy is not None
+    assert record.energy.idle_mw is not None
+    assert record.timings[0].energy is not None
+    assert max(record.energy.idle_mw) < record.timings[0].energy.power_mw <= 10_000

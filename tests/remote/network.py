@@ -33,11 +33,12 @@ _TRIAL = """
 ip link add type veth && ip link add switch type bridge &&
 mount --bind /dev/null /proc/sys/kernel/random/boot_id
 """
-# The first process of a board, in namespaces of its own. $1: its boot id; $2: its sshd_config;
-# then its addresses, one for each of its cables, which are plugged when it has said "on".
+# The first process of a board, in namespaces of its own. $1: its boot id; $2: its sshd_config; $3:
+# its /sys/bus, or ""; then its addresses, one for each cable: plugged when it has said "on".
 _INIT = """
 mount --bind "$1" /proc/sys/kernel/random/boot_id && ip link set lo up || exit 1
-config=$2; shift 2; echo on; read -r plugged || exit 1
+[ -z "$3" ] || mount --bind "$3" /sys/bus || exit 1
+config=$2; shift 3; echo on; read -r plugged || exit 1
 number=0
 for address; do
   ip address add "$address/24" dev "port$number" && ip link set "port$number" up || exit 1
@@ -61,7 +62,8 @@ def possible() -> bool:
 class Board:
     """A host of the network; off until ``boot``.
 
-    ``addresses`` has one for each switch that it is plugged into.
+    ``addresses`` has one for each switch that it is plugged into; ``bus`` is a folder that takes
+    the place of its /sys/bus.
     """
 
     name: str
@@ -69,6 +71,7 @@ class Board:
     addresses: dict[str, str]
     lab: Path
     environment: dict[str, str] = field(default_factory=dict)
+    bus: Path | None = None
     _power: subprocess.Popen[bytes] | None = None
 
     @property
@@ -135,14 +138,11 @@ class Board:
     def boot(self) -> None:
         """Switch it on, and return when its sshd listens."""
         (self.folder / "boot_id").write_text(f"{uuid.uuid4()}\n")
-        given = [
-            str(self.folder / "boot_id"),
-            str(self.folder / "sshd_config"),
-            *self.addresses.values(),
-        ]
+        config = self.folder / "sshd_config"
+        given = [str(self.folder / "boot_id"), str(config), str(self.bus or "")]
         with (self.folder / "log").open("w") as log:
             self._power = subprocess.Popen(
-                [*_NAMESPACES, "sh", "-c", _INIT, "sh", *given],
+                [*_NAMESPACES, "sh", "-c", _INIT, "sh", *given, *self.addresses.values()],
                 stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log,
             )  # fmt: skip
         assert self._power.stdin is not None
@@ -212,25 +212,31 @@ class Network:
     folder: Path
     boards: list[Board] = field(default_factory=list)
 
-    def board(self, name: str, **environment: str) -> Board:
+    def board(self, name: str, bus: Path | None = None, **environment: str) -> Board:
         """Plug a running board into this thread's switch."""
-        return self._added(name, {"switch": self._address(1)}, environment)
+        return self._added(name, {"switch": self._address(1)}, environment, bus)
 
     def gateway(self, name: str, switch: str) -> Board:
         """Plug a running board into this thread's switch and into a new one."""
         _ip("link", "add", switch, "type", "bridge")
         _ip("link", "set", switch, "up")
-        return self._added(name, {"switch": self._address(1), switch: self._address(2)}, {})
+        return self._added(name, {"switch": self._address(1), switch: self._address(2)})
 
     def hidden(self, name: str, switch: str) -> Board:
         """Plug a running board into a gateway's switch, which this thread has no way to."""
-        return self._added(name, {switch: self._address(2)}, {})
+        return self._added(name, {switch: self._address(2)})
 
     def _address(self, subnet: int) -> str:
         return f"10.{subnet}.0.{10 + len(self.boards)}"
 
-    def _added(self, name: str, addresses: dict[str, str], environment: dict[str, str]) -> Board:
-        board = Board(name, len(self.boards), addresses, self.folder, environment)
+    def _added(
+        self,
+        name: str,
+        addresses: dict[str, str],
+        environment: dict[str, str] | None = None,
+        bus: Path | None = None,
+    ) -> Board:
+        board = Board(name, len(self.boards), addresses, self.folder, environment or {}, bus)
         self.boards.append(board)
         board.install()
         board.boot()
