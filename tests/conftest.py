@@ -23,7 +23,7 @@ def own_temporary_folder() -> Iterator[None]:
     Its path is short, as those of sockets must be.
     """
     with (
-        tempfile.TemporaryDirectory(prefix="edgekd-t") as folder,
+        tempfile.TemporaryDirectory(prefix="edgekd-t", ignore_cleanup_errors=True) as folder,
         pytest.MonkeyPatch.context() as p,
     ):
         p.setenv("TMPDIR", folder)

@@ -92,6 +92,12 @@ def test_half_the_convolutions_take_half_the_time(measured: Profiled) -> None:
         assert timing.gpu_p50_ms.low <= timing.p50_ms.high  # the GPU's part of the whole
 
 
+def test_an_engine_holds_memory_on_the_gpu(measured: Profiled) -> None:
+    for timing in measured.measurement.timings:
+        assert timing.device_memory_mib is not None
+        assert 0 < timing.device_memory_mib <= timing.peak_memory_mib
+
+
 def test_the_state_of_the_board_is_told(measured: Profiled) -> None:
     record = measured.measurement
     assert record.engine.startswith("tensorrt")

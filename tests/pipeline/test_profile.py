@@ -76,6 +76,17 @@ def test_engines_are_built_on_the_board_and_measured_with_their_onnx_file_as_the
     assert found.layers
 
 
+def test_what_an_engine_holds_on_the_gpu_is_in_its_record_and_in_its_peak(
+    gpu: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STANDIN_DISCRETE", "1")
+    found = profile.profile(net(tmp_path), None, spec(gpu), tmp_path / "out", progress=Silent())
+    (timing,) = found.measurement.timings
+    assert timing.device_memory_mib == 4 * (64 + 10) / 2**20  # the stand-in's: pixels and logits
+    assert timing.context_memory_mib is not None
+    assert timing.peak_memory_mib > timing.device_memory_mib
+
+
 def test_the_images_of_a_source_are_classified_by_the_engines(gpu: str, tmp_path: Path) -> None:
     models = [noted(net(tmp_path, name)) for name in ("teacher.onnx", "net.onnx")]
     out = tmp_path / "out.json"
