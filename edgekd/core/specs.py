@@ -200,7 +200,9 @@ class Profile(Spec):
         if self.scenario == "multi" and self.streams == 1:
             raise ValueError("scenario 'multi' needs streams = 2 or more")
         if self.energy and (self.streams > 1 or self.builds > 1):
-            raise ValueError("energy is that of one stream of one build: leave both at 1")
+            raise ValueError(
+                "energy is that of one stream of one build: leave streams and builds at 1"
+            )
         return self
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from edgekd.core import files, records
-from edgekd.core.errors import RecordError, UsageError
+from edgekd.core.errors import InconclusiveError, RecordError, UsageError
 from edgekd.core.records import Measurement, Timing
 from edgekd.profile import estimate, peaks
 from edgekd.profile.estimate import Known, Wishes
@@ -29,6 +29,7 @@ def known(
 
     Raises:
         UsageError: there are measurements, but none from such a board in that mode.
+        InconclusiveError: one was disturbed.
         RecordError: one cannot be read, or an ONNX file that it measured is gone.
     """
     board = estimate.board_of(kind, device)
@@ -61,6 +62,8 @@ def record_of(path: Path) -> Path:
 def _factors(record: Measurement, file: Path, kind: str, device: Device) -> list[Known]:
     if record.streams > 1:
         raise UsageError(f"'{file}' was measured with {record.streams} streams: calibrate with one")
+    if record.warnings:
+        raise InconclusiveError(f"'{file}' is inconclusive: {record.warnings[0]}. Measure it again")
     mode = record.power_mode if device.board is not None and device.board.modes else None
     wishes = Wishes(record.batch, None, mode)
     return [

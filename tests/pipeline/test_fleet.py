@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from edgekd.core import records, specs
-from edgekd.core.errors import RecordError, UsageError
+from edgekd.core.errors import InconclusiveError, RecordError, UsageError
 from edgekd.core.estimate import Estimate
 from edgekd.core.records import Measurement
 from edgekd.pipeline import fleet
@@ -136,7 +136,12 @@ def test_int8_fails_on_boards_without_it_and_is_estimated_on_others(
 
 
 def measured(
-    model: Path, folder: Path, device: str, p50_ms: float, mode: str | None = "MAXN_SUPER"
+    model: Path,
+    folder: Path,
+    device: str,
+    p50_ms: float,
+    mode: str | None = "MAXN_SUPER",
+    warnings: tuple[str, ...] = (),
 ) -> Path:
     """Write a measurement as if it were made on a device: the real one, with other numbers."""
     job = Job((model,), ("host-cpu", "nano"), (1,), SPEC)
@@ -144,10 +149,10 @@ def measured(
     record = records.read(Measurement, folder / "real" / str(row.record))
     p50 = record.timings[0].p50_ms.model_copy(update={"value": p50_ms})
     timing = record.timings[0].model_copy(update={"p50_ms": p50})
-    records.write(
-        record.model_copy(update={"device": device, "timings": (timing,), "power_mode": mode}),
-        folder / "measurement.json",
-    )
+    changes = {
+        "device": device, "timings": (timing,), "power_mode": mode, "warnings": warnings,
+    }  # fmt: skip
+    records.write(record.model_copy(update=changes), folder / "measurement.json")
     return folder
 
 
@@ -170,6 +175,15 @@ def test_a_measurement_on_another_kind_of_board_is_refused(
     past = measured(model, tmp_path / "past", "line-3", p50_ms=5.0)
     job = Job((model,), ("nano",), inventory=inventory, calibrate=(past,))
     with pytest.raises(UsageError, match="none of the measurements given is from a 'nano'"):
+        fleet.estimate_one(job, tmp_path / "out")
+
+
+def test_a_measurement_that_was_disturbed_is_refused(
+    model: Path, inventory: Path, tmp_path: Path
+) -> None:
+    past = measured(model, tmp_path / "past", "line-3", p50_ms=5.0, warnings=("it was hot",))
+    job = Job((model,), ("orin-nano-8gb",), inventory=inventory, calibrate=(past,))
+    with pytest.raises(InconclusiveError, match=r"inconclusive: it was hot\. Measure it again"):
         fleet.estimate_one(job, tmp_path / "out")
 
 

@@ -62,7 +62,9 @@ def command(
     batch: Annotated[
         list[int] | None, typer.Option(min=1, help="Images at once. Repeatable. [default: 1]")
     ] = None,
-    threads: Annotated[int, typer.Option(min=1)] = 1,
+    threads: Annotated[
+        int, typer.Option(min=1, help="Of ONNX Runtime, for one inference; a GPU has its own.")
+    ] = 1,
     blocks: Annotated[int, typer.Option(min=6, help="Turns that each model takes.")] = 20,
     runs: Annotated[int, typer.Option(min=1, help="Timed inferences in a turn.")] = 30,
     builds: Annotated[
