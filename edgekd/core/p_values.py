@@ -1,7 +1,7 @@
 """How often a model that lies at its limit looks at least as bad: one-sided p-values of failures.
 
 Each agrees with an interval of ``edgekd.core.statistics``: it is small exactly where that interval
-lies on the wrong side of the limit.
+lies on the wrong side of the limit. ``images_needed`` says how many images tell a share from it.
 """
 
 import math
@@ -10,6 +10,7 @@ from statistics import NormalDist
 from edgekd.core.records import Interval
 
 _NORMAL = NormalDist()
+_POWER = 0.8  # how often so many images are to decide
 
 
 def share_p_value(correct: int, images: int, least: float) -> float:
@@ -22,6 +23,27 @@ def share_p_value(correct: int, images: int, least: float) -> float:
         raise ValueError(f"{correct} of {images} images is no count of images")
     spread = math.sqrt(least * (1 - least) / images)
     return _NORMAL.cdf((correct / images - least) / spread)
+
+
+def images_needed(share: float, least: float, confidence: float = 0.95) -> int | None:
+    """Return about how many images tell a true share from the least, in four of five cases.
+
+    The spread of the share is that at ``least`` where the test must not err, and that at ``share``
+    where it is to decide.
+
+    Args:
+        share: the true one, a ratio in [0, 1].
+        least: a ratio in (0, 1).
+        confidence: of the test, one-sided.
+
+    Returns:
+        None if the share is the least, for then no number of images decides.
+    """
+    if share == least:
+        return None
+    need = _NORMAL.inv_cdf(confidence) * math.sqrt(least * (1 - least))
+    need += _NORMAL.inv_cdf(_POWER) * math.sqrt(share * (1 - share))
+    return math.ceil((need / (share - least)) ** 2)
 
 
 def ratio_p_value(measured: Interval, limit: float) -> float:

@@ -86,7 +86,7 @@ def mib(count: float) -> str:
 def images_that_decide(images: int, needed: int | None) -> str:
     """Say how many images would decide; None: no number would."""
     if needed is None or needed > _MANY:
-        return f"{images:,} images do not decide, nor would a million: it is too near the margin"
+        return f"{images:,} images do not decide, nor would a million: it is too near the limit"
     return f"{images:,} images do not decide, about {_two_digits(needed):,} would"
 
 

@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
@@ -19,6 +20,22 @@ def test_share_test_and_wilsons_interval_never_disagree(
 def test_share_p_value_agrees_with_a_case_worked_by_hand() -> None:
     # 90 of 100 against 95 %: z = -0.05 / sqrt(0.95 * 0.05 / 100) = -2.294, p = 0.0109.
     assert p_values.share_p_value(90, 100, 0.95) == pytest.approx(0.0109, abs=5e-5)
+
+
+@pytest.mark.parametrize(("share", "least"), [(0.98, 0.97), (0.9, 0.93)])
+def test_images_needed_decide_as_often_as_promised(share: float, least: float) -> None:
+    needed = p_values.images_needed(share, least)
+    assert needed is not None
+    found = [
+        statistics.wilson(int(correct), needed, 0.9)
+        for correct in np.random.default_rng(0).binomial(needed, share, size=2000)
+    ]
+    decided = [one.low >= least if share > least else one.high < least for one in found]
+    assert np.mean(decided) == pytest.approx(0.8, abs=0.04)  # standard error 0.009
+
+
+def test_no_number_of_images_tells_a_share_from_itself() -> None:
+    assert p_values.images_needed(0.9, 0.9) is None
 
 
 def test_p_value_of_a_ratio_agrees_with_a_case_worked_by_hand() -> None:

@@ -35,7 +35,8 @@ def decide(
     """Return the drop in pp, what it comes to, and if it does not decide, what would.
 
     A drop whose bound is below the margin passes only if so many images would pass most students
-    that are as good as the teacher; with fewer, the answer would change from run to run.
+    that are as good as the teacher; with fewer, the answer would change from run to run. A student
+    whose bound is below 0 is surely no worse than the teacher, and passes with any number.
     """
     # The upper end of the interval at 2 c - 1 is the one-sided bound at c.
     drawn, level = rule.interval == "bootstrap", 2 * rule.confidence - 1
@@ -47,7 +48,7 @@ def decide(
         return drop, "inconclusive", _too_few(images, rule)
     if drawn and lost + gained < bootstrap.FEWEST_DISCORDANT:
         return drop, "inconclusive", text.too_few_to_draw(lost + gained)
-    if state == "passed":
+    if state == "passed" and drop.high > 0:
         needed = statistics.images_needed(margin, discordant, confidence=rule.confidence)
         if needed is not None and needed > images:
             least = statistics.smallest_detectable_drop(images, discordant, rule.confidence)
@@ -123,7 +124,8 @@ def agreement(rule: rules.AgreementRule, evidence: Evidence) -> Iterator[Finding
         if images < rule.images:
             state, doubt = "inconclusive", _too_few(images, rule)
         elif state == "inconclusive":
-            doubt = f"{images:,} images do not decide"
+            needed = p_values.images_needed(alike / images, rule.least / 100, rule.confidence)
+            doubt = text.images_that_decide(images, needed)
         state, doubt = _unless_random(name, evidence, state, doubt)
         detail = f"{alike:,} of {images:,} images, {evidence.runs_as(name)}"
         p_value = p_values.share_p_value(alike, images, rule.least / 100)

@@ -52,6 +52,18 @@ def test_a_pass_that_equal_models_would_get_by_luck_alone_is_inconclusive() -> N
     )
 
 
+def test_a_student_that_is_surely_no_worse_passes_with_few_images() -> None:
+    # The same 3 % of 1,000, but 4 lost and 26 gained: -2.2 pp, at most -1.3.
+    rule = rules.AccuracyRule(margin=1.0)
+    drop, state, doubt = decide(4, 26, 1000, rule)
+    assert drop.high < 0
+    assert (state, doubt) == ("passed", "")
+    drop, state, _ = decide(10, 20, 1000, rule)  # at most -0.1: as surely
+    assert (drop.high < 0, state) == (True, "passed")
+    drop, state, _ = decide(11, 19, 1000, rule)  # at most 0.1: not surely
+    assert (drop.high < 0, state) == (False, "inconclusive")
+
+
 def test_as_many_images_as_are_needed_are_enough() -> None:
     rule = rules.AccuracyRule(margin=1.0)
     needed = statistics.images_needed(0.01, 0.0)
@@ -215,6 +227,13 @@ def test_agreement_needs_its_whole_interval_above_the_least(
 ) -> None:
     run = with_int8(tmp_path, lost=15, gained=5)
     assert judged(run, agreement_percent={"least": least}).state == state
+
+
+def test_agreement_that_is_not_decided_says_how_many_images_would(tmp_path: Path) -> None:
+    # 980 of 1,000 and 97.5 %: (1.645 sqrt(0.975 0.025) + 0.842 sqrt(0.98 0.02))^2 / 0.005^2 = 5632.
+    found = judged(with_int8(tmp_path, lost=15, gained=5), agreement_percent={"least": 97.5})
+    assert found.state == "inconclusive"
+    assert found.message.endswith("1,000 images do not decide, about 5,700 would")
 
 
 def test_agreement_below_the_least_fails(tmp_path: Path) -> None:
