@@ -26,8 +26,12 @@ def run(
         stages: by their names; each goes on where the one before has stopped.
         student: where the first one starts.
         teacher: where a stage that teaches the teacher starts; None: no stage has methods.
+
+    Raises:
+        UsageError: a stage's cut cannot be made; nothing is trained then.
     """
     first = teacher
+    students.rehearse(student, [stage.prune for stage in stages.values() if stage.prune])
     for name, stage in stages.items():
         if stage.prune is not None:
             student = students.cut(job, student, stage.prune, f"{name}-")

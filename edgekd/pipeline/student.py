@@ -1,5 +1,7 @@
 """The student before it is taught: cut, another architecture, or quantised."""
 
+from collections.abc import Sequence
+from copy import deepcopy
 from pathlib import Path
 
 from edgekd.core import run_folder, specs
@@ -7,6 +9,7 @@ from edgekd.models import checkpoint
 from edgekd.models.checkpoint import Model
 from edgekd.pipeline import cuts, quantized, train
 from edgekd.pipeline.job import Job, seeded, shape_of
+from edgekd.prune import channels
 
 
 def make(job: Job, teacher: Model) -> Model:
@@ -57,6 +60,17 @@ def cut(job: Job, model: Model, prune: specs.Prune, prefix: str = "") -> Model:
         lambda: cuts.recalibrate(smaller, count, job.splits, training, fresh),
     )
     return checkpoint.load(fresh)
+
+
+def rehearse(model: Model, cuts_to_come: Sequence[specs.Prune]) -> None:
+    """Make the cuts on a copy, so that one that cannot be made is told of before any training.
+
+    Raises:
+        UsageError: see ``prune.channels.prune``.
+    """
+    module = deepcopy(model.module)
+    for spec in cuts_to_come:
+        channels.prune(module, model.record.input_shape, spec)
 
 
 def _quantise(job: Job, model: Model, spec: specs.Quantize) -> Model:

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from edgekd.core import specs
+from edgekd.core.errors import UsageError
 from edgekd.core.run_folder import Run
 from edgekd.pipeline import plan
 from edgekd.pipeline import run as job
@@ -65,3 +66,15 @@ def test_what_another_recipe_left_is_removed(
     after = job.run(shorter, tmp_path / "run", name="digits", resume=True)
     assert list(after.checkpoints) == ["teacher", "pruned", "recalibrated", "first"]
     assert after.checkpoints["first"].weights_sha256 == finished.checkpoints["first"].weights_sha256
+
+
+def test_a_cut_that_cannot_be_made_is_told_of_before_training(
+    recipe: specs.Recipe, tmp_path: Path
+) -> None:
+    last = recipe.stages[-1]
+    assert last.prune is not None
+    deep = last.model_copy(update={"prune": last.prune.model_copy(update={"macs": 0.01})})
+    impossible = recipe.model_copy(update={"stages": (*recipe.stages[:-1], deep)})
+    with pytest.raises(UsageError, match="of the MACs are to be left"):
+        job.run(impossible, tmp_path / "run", name="digits")
+    assert not (tmp_path / "run" / "checkpoints" / "first").exists()
