@@ -50,7 +50,9 @@ def _family(model: str) -> Family:
         form = f"{prefix}:NAME" if prefix in {"torchvision", "timm"} else "package.module:factory"
     families = _families()
     if form not in families:
-        raise UsageError(f"no model is called '{model}'.{_meant(model, families)}")
+        raise UsageError(
+            f"no model is called '{model}', and no checkpoint folder.{_meant(model, families)}"
+        )
     # mypy: an abstract class is what load() looks for, not what it returns.
     family: Family = plugins.create(_ZOO, families[form], Family, {})  # type: ignore[type-abstract]
     return family

@@ -150,8 +150,23 @@ def open_model(
 
 def stored_size(name: str) -> int | None:
     """Return the height of a checkpoint's images in pixels; None: ``name`` is no checkpoint."""
+    stored = _stored_shape(name)
+    return None if stored is None else stored[1]
+
+
+def shape_at(name: str, size: int) -> tuple[int, int, int]:
+    """Return C, H, W of square images of ``size`` pixels for a checkpoint or a network.
+
+    Raises:
+        UsageError: there is no such network.
+    """
+    channels, *_ = _stored_shape(name) or defaults(name).input_shape
+    return channels, size, size
+
+
+def _stored_shape(name: str) -> tuple[int, int, int] | None:
     path = Path(name) / RECORD
-    return records.read(Checkpoint, path).input_shape[1] if path.is_file() else None
+    return records.read(Checkpoint, path).input_shape if path.is_file() else None
 
 
 def count(module: nn.Module, input_shape: tuple[int, int, int]) -> tuple[int, int]:
@@ -244,6 +259,7 @@ def _reopen(
 
 def _count_classes(name: str, weights_file: Path | None) -> int:
     """Read the number of classes from the weights of the last layer."""
+    defaults(name)  # a name that nothing has is the greater mistake
     if weights_file is None:
         raise UsageError(f"how many classes has '{name}'? Give --classes")
     state = foreign.read_state(weights_file)

@@ -43,6 +43,9 @@ class ModelArguments:
 
     def open(self, splits: Splits | None) -> Model:
         """Open it, with the classes and the shape of the images where there are any."""
+        shape = jobs.shape_of(splits.train) if splits else None
+        if splits is None and self.image_size is not None:
+            shape = checkpoint.shape_at(self.name, self.image_size)
         return checkpoint.open_model(
             self.name,
             weights=self.weights,
@@ -50,7 +53,7 @@ class ModelArguments:
             class_names=splits.class_names if splits and self.classes is None else None,
             mean=self.mean,
             std=self.std,
-            input_shape=jobs.shape_of(splits.train) if splits else None,
+            input_shape=shape,
         )
 
 
