@@ -1,5 +1,5 @@
-# make demo | test | test-slow | test-bindings | check | wheel. The environment is made once, and
-# again only when what it is made from has changed.
+# make demo | test | test-browser | test-slow | test-bindings | check | wheel. The environment is
+# made once, and again only when what it is made from has changed.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -9,11 +9,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help demo test test-slow test-bindings check format wheel
+.PHONY: help demo test test-browser test-slow test-bindings check format wheel
 
 help:
 	@echo "make demo       handwritten digits, the whole job: train, prune, distil, export, measure, gate"
 	@echo "make test       the fast tests (about 10 minutes on 2 cores)"
+	@echo "make test-browser  the reports in chromium, with axe-core from npm"
 	@echo "make test-slow  every test that this machine can run"
 	@echo "make test-bindings  stand-ins and calls against NVIDIA's bindings (downloads 30 MB)"
 	@echo "make check      lint, formatting and types"
@@ -37,6 +38,9 @@ demo: $(STAMP)
 # One process a core, each with one thread: small networks gain nothing from more.
 test: $(STAMP)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile
+
+test-browser: $(STAMP)
+	$(BIN)/python -m pytest -m slow tests/report/test_browser.py
 
 test-slow: $(STAMP)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile -m "not bindings"
