@@ -14,7 +14,7 @@ from pydantic import AfterValidator
 from edgekd.core import files, provenance, records, run_folder
 from edgekd.core.errors import RecordError
 from edgekd.core.records import DataIdentity, Part, Record
-from edgekd.core.run_folder import Run
+from edgekd.core.run_folder import LEDGER, Run
 
 FILE = "manifest.json"
 RECIPE = "recipe.json"
@@ -151,24 +151,30 @@ def walk(run: Run) -> Chain:
 
 
 def check_records(run: Run) -> None:
-    """Refuse a run of which a record was changed after it ended; before that it has no manifest.
+    """Refuse a run of which a record is missing, was changed or was added since it was made.
 
-    Weights, predictions and samples are held against their records by whoever reads them.
+    A finished run is held against its manifest, an unfinished one against its ledger. Weights,
+    predictions and samples are held against their records by whoever reads them.
 
     Raises:
         RecordError: names the first such record.
     """
-    if not (run.folder / FILE).exists():
-        return
-    kept = records.read(Manifest, run.folder / FILE)
-    for path in (RECIPE, *(made.record for made in _made(run))):
-        link, found = kept.files.get(path), hash_of(run.folder / path)
-        if link is not None and link.sha256 != found:
+    source, kept = _kept(run.folder)
+    for path, sha256 in kept.items():
+        found = hash_of(run.folder / path)
+        if found != sha256:
+            is_missing = found == "missing"
+            what = "is missing" if is_missing else f"was changed: its SHA-256 is {found[:12]}..."
             raise RecordError(
-                f"'{run.folder / path}' was changed after the run ended: its SHA-256 is "
-                f"{found[:12]}..., but {FILE} says {link.sha256[:12]}.... `edgekd verify "
+                f"'{run.folder / path}' {what}, but {source} says {sha256[:12]}...: `edgekd verify "
                 f"{run.folder}` names every change, `edgekd run RECIPE --out {run.folder} "
                 "--resume` makes it anew"
+            )
+    for made in _made(run) if source == FILE else ():
+        if made.record not in kept:
+            raise RecordError(
+                f"'{run.folder / made.record}' was added after the run ended: {FILE} does not name "
+                "it. Remove it"
             )
 
 
@@ -194,6 +200,25 @@ def others(folder: Path, known: Iterable[str]) -> list[str]:
 def hash_of(path: Path) -> str:
     """Return the SHA-256 of a file, or "missing"."""
     return files.sha256_of(path) if path.is_file() else "missing"
+
+
+def _kept(folder: Path) -> tuple[str, dict[str, str]]:
+    """Return who says what the records of a run are, and each record's SHA-256 by its path."""
+    said: dict[str, str] = {}
+    if (folder / FILE).exists():
+        links = records.read(Manifest, folder / FILE).files
+        # What was made from nothing is no record of the run: a log, an estimate, layers' times.
+        said = {path: link.sha256 for path, link in links.items() if link.made_from}
+        said |= {path: links[path].sha256 for path in (RECIPE,) if path in links}
+        return FILE, _json(said)
+    if (folder / LEDGER).exists():
+        for step in records.read(records.Ledger, folder / LEDGER).steps:
+            said |= step.outputs
+    return LEDGER, _json(said)
+
+
+def _json(hashes: Mapping[str, str]) -> dict[str, str]:
+    return {path: sha256 for path, sha256 in hashes.items() if path.endswith(".json")}
 
 
 def _made(run: Run) -> Iterator[_Made]:

@@ -1,8 +1,10 @@
 """The record of a measurement: latency, and energy where it was asked for."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from edgekd.core.record import Interval, Part, Record
+from pydantic import Field
+
+from edgekd.core.record import Interval, NotNegative, Part, PositiveInterval, Record
 from edgekd.core.series import Series
 
 Scope = Literal["module", "board", "package", "sum of rails"]
@@ -31,21 +33,21 @@ class Timing(Part):
 
     subject: str  # "teacher onnx-fp32", "student onnx-int8"
     sha256: str
-    runs: int
-    p50_ms: Interval
-    p90_ms: Interval
-    p95_ms: Interval | None = None  # None: under 59 samples
-    p99_ms: Interval | None  # None: under 299 samples
-    p999_ms: Interval | None = None  # None: under 2995 samples
-    gpu_p50_ms: Interval | None = None  # on the GPU, without copies; None: not on a GPU
-    images_per_s: Interval | None = None  # of all streams together; None: an older record
-    ratio_to_first: Interval | None  # of medians, paired by block; None: it is the first
+    runs: Annotated[int, Field(ge=1)]
+    p50_ms: PositiveInterval
+    p90_ms: PositiveInterval
+    p95_ms: PositiveInterval | None = None  # None: under 59 samples
+    p99_ms: PositiveInterval | None  # None: under 299 samples
+    p999_ms: PositiveInterval | None = None  # None: under 2995 samples
+    gpu_p50_ms: PositiveInterval | None = None  # on the GPU, without copies; None: not on a GPU
+    images_per_s: PositiveInterval | None = None  # of all streams together; None: an older record
+    ratio_to_first: PositiveInterval | None  # of medians, paired by block; None: it is the first
     drift_ratio: float  # median of the last third over that of the first
     spread_ratio: float | None = None  # coefficient of variation of the blocks' medians
     load_ms: float  # opening the file
     cold_ms: float  # the first inference
     warm_up_s: float | None = None  # until its latency stayed, or time was up; None: older record
-    peak_memory_mib: float  # of the process, and what it has taken on the GPU
+    peak_memory_mib: NotNegative  # of the process, and what it has taken on the GPU
     device_memory_mib: float | None = None  # the latter; None: not on a GPU, or not known
     context_memory_mib: float | None = None  # of which TensorRT reckons so much for activations
     file_bytes: int | None = None  # of the file that ran; None: an older record

@@ -2,14 +2,17 @@
 
 from datetime import datetime
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Annotated, Literal, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from edgekd.core import files
 from edgekd.core.errors import RecordError
 
 R = TypeVar("R", bound="Record")
+# Times, ratios of times, sizes: of no model are they outside, and no quotient of two is infinite.
+_LEAST, _MOST = 1e-9, 1e15
+NotNegative = Annotated[float, Field(ge=0, le=_MOST)]
 
 
 class Part(BaseModel):
@@ -42,7 +45,24 @@ class Interval(Part):
     value: float
     low: float
     high: float
-    confidence: float  # two-sided
+    confidence: Annotated[float, Field(gt=0, le=1)]  # two-sided; 1: it is exact
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        if not self.low <= self.value <= self.high:
+            raise ValueError(
+                f"{self.value} does not lie in its interval, {self.low} to {self.high}"
+            )
+        return self
+
+
+def _positive(interval: Interval) -> Interval:
+    if interval.low < _LEAST or interval.high > _MOST:
+        raise ValueError(f"must be above 0 and finite, but is {interval.low} to {interval.high}")
+    return interval
+
+
+PositiveInterval = Annotated[Interval, AfterValidator(_positive)]  # a time, or a ratio of times
 
 
 def write(record: Record, path: Path) -> None:

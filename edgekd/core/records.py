@@ -4,12 +4,22 @@ Each names the SHA-256 of its parents, so a verdict can be walked back to the te
 Shares are in [0, 1] and called ``ratio``; percentages end in ``_percent``; times in ``_ms``.
 """
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
 from edgekd.core.measured import Build, Consumption, Energy, Measurement, Scope, Timing
-from edgekd.core.record import Interval, Part, Provenance, R, Record, check_file, read, write
+from edgekd.core.record import (
+    Interval,
+    NotNegative,
+    Part,
+    Provenance,
+    R,
+    Record,
+    check_file,
+    read,
+    write,
+)
 
 # Found here, too: whoever reads records need not know in which file each is defined.
 __all__ = [
@@ -93,10 +103,10 @@ class Training(Record):
 class Parity(Part):
     """How closely an artifact follows its checkpoint on real images."""
 
-    images: int
-    max_error: float  # largest |difference| of logits
-    mean_error: float | None = None  # mean |difference|; None: an older record
-    relative_error: float  # max_error / standard deviation of the checkpoint's logits
+    images: Annotated[int, Field(ge=1)]
+    max_error: NotNegative  # largest |difference| of logits
+    mean_error: NotNegative | None = None  # mean |difference|; None: an older record
+    relative_error: NotNegative  # max_error / standard deviation of the checkpoint's logits
     cosine: float  # the least over the images, logits centred
     top1_agreement_ratio: float
     tolerance: float  # on relative_error
@@ -127,7 +137,7 @@ class Artifact(Record):
     target: str  # "onnx-int8"
     file: str  # its name, in the record's folder
     sha256: str
-    bytes: int  # external weight files too
+    bytes: Annotated[int, Field(gt=0, lt=2**63)]  # external weight files too
     precision: Literal["fp32", "fp16", "int8"] | None = None  # None: an older record
     opset: int
     ir_version: int | None = None  # of the ONNX file; None: an older record

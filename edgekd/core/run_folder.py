@@ -34,6 +34,7 @@ from edgekd.core.examples import Examples
 from edgekd.core.landscape import Landscape
 from edgekd.core.sensitivity import Sensitivity
 
+LEDGER = "ledger.json"  # what the run has done so far, by step
 REFERENCE = "teacher-onnx-fp32"  # what latency and size are compared with
 CONTROL = "control"  # what distilling is compared with
 _TEACHERS = "teacher-"  # before the target of an artifact of the teacher's
@@ -120,9 +121,7 @@ def read(run: Path) -> Run:
     if not (run / "recipe.json").is_file():
         raise RecordError(f"'{run}' is not a run's folder: it has no 'recipe.json'")
     order = _order(run)
-    accuracies = [
-        records.read(records.Accuracy, path) for path in sorted((run / "accuracy").glob("*.json"))
-    ]
+    accuracies = [_accuracy(path) for path in sorted((run / "accuracy").glob("*.json"))]
     return Run(
         folder=run,
         checkpoints=_named(run, "checkpoints/*/checkpoint.json", records.Checkpoint, order),
@@ -139,6 +138,16 @@ def read(run: Path) -> Run:
     )
 
 
+def _accuracy(path: Path) -> records.Accuracy:
+    found = records.read(records.Accuracy, path)
+    if path.stem != found.subject:  # else a copy could speak for the model that it names
+        raise RecordError(
+            f"'{path}' is about '{found.subject}', whose accuracy lies in '{found.subject}.json': "
+            "remove it, or finish the run with --resume"
+        )
+    return found
+
+
 def _named(
     run: Path, pattern: str, kind: type[records.R], order: dict[str, int]
 ) -> dict[str, records.R]:
@@ -153,7 +162,7 @@ def _named(
 
 def _order(run: Path) -> dict[str, int]:
     """Return when each file was first due, by the ledger: what is made again keeps its place."""
-    ledger = _optional(run / "ledger.json", records.Ledger)
+    ledger = _optional(run / LEDGER, records.Ledger)
     steps = () if ledger is None else ledger.steps
     return {path: number for number, step in enumerate(steps) for path in step.outputs}
 

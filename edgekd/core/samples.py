@@ -33,9 +33,11 @@ def read(folder: Path, measured: Measurement) -> dict[str, NDArray[np.float64]]:
             f"'{path.name}' does not hold every artifact's samples: {error}"
         ) from error
     for name, samples in found.items():
-        if samples.ndim != _BLOCKS_AND_RUNS or not samples.size or not np.isfinite(samples).all():
+        is_table = samples.ndim == _BLOCKS_AND_RUNS and samples.size and samples.dtype.kind == "f"
+        if not is_table or not (np.isfinite(samples) & (samples > 0)).all():
             raise RecordError(
-                f"'{path.name}' must hold finite times in blocks and runs, but those of '{name}' "
-                f"are {samples.dtype} of shape {samples.shape}"
+                f"'{path.name}' must hold finite times above 0 in blocks and runs, but those of "
+                f"'{name}' are {samples.dtype} of shape {samples.shape}, or not all such times: "
+                "measure again"
             )
     return found

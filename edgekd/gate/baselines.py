@@ -11,7 +11,8 @@ from pydantic import Field
 
 from edgekd.core import provenance, records
 from edgekd.core.errors import InconclusiveError, RecordError
-from edgekd.core.records import Interval, Measurement
+from edgekd.core.record import NotNegative, PositiveInterval
+from edgekd.core.records import Measurement
 from edgekd.core.run_folder import Run
 
 _CONDITIONS = (
@@ -30,12 +31,12 @@ class Entry(records.Part):
     """What one artifact needed."""
 
     sha256: str
-    bytes: Annotated[int, Field(gt=0)]
-    runs: int
-    p50_ms: Interval
-    p90_ms: Interval
-    p99_ms: Interval | None  # None: under 299 samples
-    peak_memory_mib: float
+    bytes: Annotated[int, Field(gt=0, lt=2**63)]
+    runs: Annotated[int, Field(ge=1)]
+    p50_ms: PositiveInterval
+    p90_ms: PositiveInterval
+    p99_ms: PositiveInterval | None  # None: under 299 samples
+    peak_memory_mib: NotNegative
 
 
 class Baseline(records.Record):

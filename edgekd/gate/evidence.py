@@ -61,8 +61,6 @@ class Evidence:
                 f"{rule} is against '{name}', which '{self.run.folder}' does not have: export it"
             )
         records.check_file(self.file(name), found.sha256)
-        if found.bytes <= 0:
-            raise RecordError(f"'{name}' has no bytes, says its record")
         return found
 
     def file(self, name: str) -> Path:

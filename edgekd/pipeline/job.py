@@ -22,6 +22,7 @@ from edgekd import __version__
 from edgekd.core import files, manifest, provenance, records, specs
 from edgekd.core.errors import UsageError
 from edgekd.core.progress import Progress, Silent
+from edgekd.core.run_folder import LEDGER
 from edgekd.core.specs import Recipe
 from edgekd.data import sources
 from edgekd.data.sources import ImageSet, Splits
@@ -29,7 +30,6 @@ from edgekd.pipeline.workers import Workers
 
 log = logging.getLogger(__name__)
 
-LEDGER = "ledger.json"
 RECIPE = "recipe.json"
 
 

@@ -8,8 +8,7 @@ from typing import Literal
 from edgekd.core import files, manifest, records, run_folder
 from edgekd.core.errors import RecordError
 from edgekd.core.manifest import Break, Link, Manifest
-
-_LEDGER = "ledger.json"
+from edgekd.core.run_folder import LEDGER
 
 
 @dataclass(frozen=True)
@@ -56,8 +55,8 @@ def verify(folder: Path, *, sha256: str | None = None) -> Verification:
 def _unsealed(folder: Path, sha256: str | None) -> Verification:
     """Check a run that was interrupted: what its steps have written."""
     expected: dict[str, str] = {}
-    if (folder / _LEDGER).exists():
-        for step in records.read(records.Ledger, folder / _LEDGER).steps:
+    if (folder / LEDGER).exists():
+        for step in records.read(records.Ledger, folder / LEDGER).steps:
             expected |= step.outputs
     if sha256 is not None:
         return Verification("broken", 0, None, (Break(manifest.FILE, sha256, "missing"),))

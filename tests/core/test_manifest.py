@@ -127,3 +127,54 @@ def test_a_path_that_climbs_is_refused(path: str) -> None:
 def test_a_path_that_is_not_relative_is_refused(path: str) -> None:
     with pytest.raises(ValidationError, match="no path inside"):
         Link(sha256="0", made_from=(path,))
+
+
+# Records that are held against the manifest or the ledger
+
+
+def ledger(run: Path) -> Path:
+    """Let an unfinished run's ledger name its records, as its steps would."""
+    (run / manifest.FILE).unlink()
+    outputs = {path: link.sha256 for path, link in _links(run).items() if link.made_from}
+    step = records.Step(name="all", key="0", outputs=outputs, seconds=1.0)
+    made = run_folder.read(run).checkpoints["teacher"].provenance
+    records.write(
+        records.Ledger(provenance=made, recipe="digits", steps=(step,)), run / run_folder.LEDGER
+    )
+    return run
+
+
+def _links(run: Path) -> dict[str, Link]:
+    return manifest.walk(run_folder.read(run)).links
+
+
+INT8 = "artifacts/onnx-int8/artifact.json"
+
+
+def test_records_are_as_they_were_written(run: Path) -> None:
+    manifest.check_records(run_folder.read(run))
+    manifest.check_records(run_folder.read(ledger(run)))
+
+
+@pytest.mark.parametrize("source", ["manifest.json", "ledger.json"])
+def test_a_record_that_is_gone_or_changed_is_named(run: Path, source: str) -> None:
+    if source == "ledger.json":
+        ledger(run)
+    text = (run / INT8).read_text()
+    (run / INT8).write_text(text + " ")
+    with pytest.raises(RecordError, match=rf"{INT8}' was changed: its .*{source} says"):
+        manifest.check_records(run_folder.read(run))
+    (run / INT8).unlink()  # a student that nobody judges must not let the others pass
+    with pytest.raises(RecordError, match=rf"{INT8}' is missing, but {source} says"):
+        manifest.check_records(run_folder.read(run))
+
+
+def test_a_record_that_was_added_later_is_named(run: Path) -> None:
+    builders.write_engine(run, "onnx-int8", builders.Step())
+    with pytest.raises(RecordError, match=r"engine\.json' was added after the run ended"):
+        manifest.check_records(run_folder.read(run))
+
+
+def test_weights_need_not_be_there_to_judge(run: Path) -> None:
+    (run / DEEP).unlink()
+    manifest.check_records(run_folder.read(run))

@@ -1,4 +1,5 @@
 import json
+import re
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -6,8 +7,9 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from edgekd.core import files, records
+from edgekd.core import files, records, run_folder
 from edgekd.core.errors import RecordError
+from tests import builders
 
 
 def verdict(**changes: Any) -> records.Verdict:
@@ -55,6 +57,51 @@ def test_the_same_record_is_written_with_the_same_bytes(path: Path) -> None:
     first = path.read_bytes()
     records.write(records.read(records.Verdict, path), path)
     assert path.read_bytes() == first
+
+
+@pytest.mark.parametrize(
+    "ends",
+    [
+        {"value": 2.0, "low": 0.0, "high": 1.0},
+        {"value": 0.0, "low": 1.0, "high": 2.0},
+        {"value": 1.0, "low": 2.0, "high": 0.0},
+    ],
+)
+def test_a_value_outside_its_interval_is_refused(ends: dict[str, float]) -> None:
+    with pytest.raises(ValidationError, match="does not lie in its interval"):
+        records.Interval(**ends, confidence=0.9)
+
+
+@pytest.mark.parametrize("confidence", [0.0, -0.9, 1.1])
+def test_a_confidence_that_is_no_share_is_refused(confidence: float) -> None:
+    with pytest.raises(ValidationError, match="confidence"):
+        records.Interval(value=1, low=1, high=1, confidence=confidence)
+
+
+@pytest.mark.parametrize(
+    ("file", "name", "value"),
+    [
+        ("artifacts/onnx-int8/artifact.json", "bytes", 0),
+        ("artifacts/onnx-int8/artifact.json", "relative_error", -0.1),
+        ("artifacts/onnx-int8/artifact.json", "images", 0),
+        ("profile/measurement.json", "low", -1.0),
+        ("profile/measurement.json", "low", 1e-320),
+        ("profile/measurement.json", "peak_memory_mib", -1.0),
+        ("profile/measurement.json", "runs", 0),
+    ],
+)
+def test_what_no_model_can_have_is_refused(
+    tmp_path: Path, file: str, name: str, value: float
+) -> None:
+    run = builders.make_run(tmp_path)
+    text = (run / file).read_text()
+    spoilt = re.sub(rf'"{name}": [-\d.e]+', f'"{name}": {value}', text, count=1)
+    assert spoilt != text
+    (run / file).write_text(spoilt)
+    with pytest.raises(
+        RecordError, match=rf"{file}' is no .*{name if name != 'low' else 'p50_ms'}"
+    ):
+        run_folder.read(run)
 
 
 @pytest.mark.parametrize(

@@ -89,6 +89,13 @@ def test_a_folder_without_its_record_is_passed_over(folder: Path) -> None:
     assert "half" not in run_folder.read(folder).checkpoints
 
 
+def test_an_accuracy_cannot_speak_for_another_model(folder: Path) -> None:
+    text = (folder / "accuracy" / "deep.json").read_text()
+    (folder / "accuracy" / "copy.json").write_text(text)
+    with pytest.raises(RecordError, match=r"copy\.json' is about 'deep'"):
+        run_folder.read(folder)
+
+
 def test_a_verdict_is_read_once_it_is_there(folder: Path) -> None:
     teacher = run_folder.read(folder).accuracies["teacher"]
     verdict = records.Verdict(provenance=teacher.provenance, findings=(), state="passed")

@@ -34,9 +34,12 @@ def test_an_artifact_that_is_left_out_is_refused(tmp_path: Path) -> None:
         samples.read(where, rewritten(where, record, other=np.ones((6, 6))))
 
 
-@pytest.mark.parametrize("ms", [np.ones(6), np.full((6, 6), np.nan), np.ones((6, 0))])
+@pytest.mark.parametrize(
+    "ms",
+    [np.ones(6), np.full((6, 6), np.nan), np.ones((6, 0)), np.zeros((6, 6)), np.ones((6, 6), "U1")],
+)
 def test_what_is_no_finite_time_in_blocks_is_refused(tmp_path: Path, ms: np.ndarray) -> None:
     where, record = measured(tmp_path)
     arrays = {timing.subject: ms for timing in record.timings}
-    with pytest.raises(RecordError, match="must hold finite times in blocks and runs"):
+    with pytest.raises(RecordError, match="must hold finite times above 0 in blocks and runs"):
         samples.read(where, rewritten(where, record, **arrays))

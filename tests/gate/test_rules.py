@@ -374,10 +374,6 @@ def test_size_without_the_teachers_file_is_refused(tmp_path: Path) -> None:
     refused(run, f"size_ratio is against '{REFERENCE}'", size_ratio={"limit": 1})
 
 
-def test_empty_file_is_no_small_file(tmp_path: Path) -> None:
-    refused(with_int8(tmp_path, bytes=0), "has no bytes", size_ratio={"limit": 1})
-
-
 # The verdict
 
 

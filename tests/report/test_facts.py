@@ -177,4 +177,4 @@ def test_a_record_that_was_changed_after_the_run_ended_is_doubted(tmp_path: Path
     verdict = folder / "verdict.json"
     files.write_text(verdict, verdict.read_text().replace("2.0 pp", "1.0 pp"))
     (doubt,) = facts.doubts(run_folder.read(folder))
-    assert "verdict.json' was changed after the run ended" in doubt
+    assert "verdict.json' was changed: its SHA-256" in doubt

@@ -46,7 +46,7 @@ def test_three_significant_digits_are_shown_but_no_more_than_four_decimals() -> 
 
 
 def test_ends_of_an_interval_are_told_apart_where_four_decimals_can() -> None:
-    assert words.digits_apart([interval(0.32, 0.3201, 0.3212)], least=2) == 3
+    assert words.digits_apart([interval(0.3205, 0.3201, 0.3212)], least=2) == 3
     assert words.digits_apart([interval(0.5, 0.4, 0.6), interval(0.5, 0.5, 0.5)], least=2) == 2
     assert words.digits_apart([interval(0.5, 0.5, 0.5000001)], least=2) == 4
 

@@ -14,6 +14,7 @@ from edgekd.gate.evidence import Evidence
 ENERGY = "energy_per_image_mj"
 _ROUNDING = 1e-9  # of a confidence, by halving and doubling
 _ESTIMATES = 0.9  # 33 of 37 published medians lay within their range: docs/estimate.md
+_LEAST_MIB = 0.01  # no process that runs a model takes less
 _P99_RUNS = statistics.fewest_samples(0.99)
 
 
@@ -135,7 +136,7 @@ def memory_baseline_ratio(rule: rules.MemoryRule, evidence: Evidence) -> Iterato
     key = "memory_baseline_ratio"
     for name, timing in _timings(key, rule, evidence):
         now, then = timing.peak_memory_mib, evidence.entry(name, key).peak_memory_mib
-        if then <= 0:
+        if then < _LEAST_MIB:
             raise RecordError(f"the baseline of '{name}' has no peak memory to compare with")
         found = exactly(now / then)
         detail = f"{then:.3g} MiB -> {now:.3g} MiB, {name}"
