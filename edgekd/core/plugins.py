@@ -8,9 +8,10 @@ import ast
 import contextlib
 import importlib
 import inspect
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_type_hints
 
 from edgekd.core.errors import UsageError, did_you_mean
 
@@ -86,7 +87,8 @@ def create(package: str, name: str, kind: type[T], options: dict[str, object]) -
     """Make the plug-in of this name or alias with keyword ``options``.
 
     Raises:
-        UsageError: no such plug-in, an option that it does not take, or a value that it refuses.
+        UsageError: no such plug-in, an option that it does not take, or a value that it refuses or
+            that is of another type than it says.
     """
     plugin = load(package, name, kind)
     noun = _noun(package)
@@ -96,6 +98,7 @@ def create(package: str, name: str, kind: type[T], options: dict[str, object]) -
             hint = did_you_mean(key, takes) if takes else " It takes none."
             hint = hint.replace("There are:", "It takes:")
             raise UsageError(f"{noun} '{name}' has no option '{key}'.{hint}")
+    _check_types(plugin, options, f"{noun} '{name}'")
     try:
         return plugin(**options)
     except (TypeError, ValueError) as error:
@@ -105,6 +108,19 @@ def create(package: str, name: str, kind: type[T], options: dict[str, object]) -
 def _noun(package: str) -> str:
     plural = package.rpartition(".")[2]
     return "criterion" if plural == "criteria" else plural.removesuffix("s")
+
+
+def _check_types(plugin: type, options: Mapping[str, object], what: str) -> None:
+    """Refuse a value that is not of the type that the plug-in's arguments declare."""
+    from pydantic import TypeAdapter, ValidationError  # only now: lists of plug-ins do without
+
+    types = get_type_hints(plugin.__init__)
+    for key, value in options.items():
+        try:
+            TypeAdapter(types[key]).validate_python(value, strict=True)
+        except ValidationError as error:
+            expected = " or ".join(fault["msg"] for fault in error.errors())
+            raise UsageError(f"{what}: {key}: {expected}, found {value!r}") from error
 
 
 def _folder(package: str) -> Path:

@@ -146,3 +146,16 @@ def test_a_value_that_it_refuses_is_the_users_mistake() -> None:
 def test_a_fault_while_importing_keeps_its_traceback() -> None:
     with pytest.raises(RuntimeError, match=r"imported"):
         plugins.load(PACKAGE, "cat", animal())
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"age": 1.5}, "animal 'dog': age: Input should be a valid integer, found 1.5"),
+        ({"age": "3"}, "age: Input should be a valid integer, found '3'"),
+        ({"name": True}, "name: Input should be a valid string, found True"),
+    ],
+)
+def test_a_value_of_another_type_is_refused(options: dict[str, object], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        plugins.create(PACKAGE, "dog", animal(), options)
