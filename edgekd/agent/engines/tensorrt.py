@@ -183,9 +183,8 @@ class TensorRTModel:
         The latter TensorRT reckons for the activations of one execution context; it is a part of
         the former, as weights and buffers are.
         """
-        needed = getattr(self._engine, "device_memory_size_v2", None)  # 10.1 and later
-        if needed is None:
-            needed = self._engine.device_memory_size  # gone in 11
+        new, old = "device_memory_size_v2", "device_memory_size"  # 10.1 and later; before 11
+        needed = getattr(self._engine, new if hasattr(self._engine, new) else old)
         return {"device_mib": self._meter.taken_mib(), "context_mib": needed / 2**20}
 
     def bound_output(self) -> Any:
