@@ -105,11 +105,13 @@ class Start:
         command: the process whose stdout has the agent's lines.
         feed: writes its stdin, in a thread of its own, until the event; None: it has none.
         receive: takes a piece of a file that the agent wrote; None: it writes them here.
+        translate: gives the files in a message of the agent's the names that they have here.
     """
 
     command: list[str]
     feed: Callable[[IO[bytes], threading.Event], None] | None = None
     receive: Callable[[lines.Piece], None] | None = None
+    translate: Callable[[str], str] = str
 
 
 class Reach(Protocol):

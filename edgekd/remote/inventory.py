@@ -86,7 +86,7 @@ class Place:
 
     @property
     def rail(self) -> str | None:
-        """Return the rail that carries the board's whole power; None: none does, as far as is known."""
+        """Return the rail that carries the board's whole power; None: none that is known."""
         return None if self.device.board is None else self.device.board.rail
 
     @property

@@ -45,6 +45,12 @@ class Luggage:
             names[f"{folder}/{other.name}"] = other
         return name
 
+    def translate(self, message: str) -> str:
+        """Return a message of the board's with the names that its files have here."""
+        for name, path in (*self._sends.items(), *self._fetches.items()):
+            message = message.replace(f"'{name}'", f"'{path}'")
+        return message
+
     def header(self) -> dict[str, Any]:
         """Return what the board must know about the files.
 

@@ -238,7 +238,8 @@ class _Agent:
         return self._failed(f"the agent {how} before it was done" + (f":\n{last}" if last else ""))
 
     def _raised(self, line: lines.Error) -> EdgekdError:
-        return RecordError(line.message) if line.kind == "model" else self._failed(line.message)
+        message = self._start.translate(line.message)
+        return RecordError(message) if line.kind == "model" else self._failed(message)
 
     def _failed(self, message: str) -> DeviceError:
         place = self._way.place

@@ -158,7 +158,8 @@ class Ssh:
             "wait_s": self.wait_s,
             "limit_s": self.limit_s,
         }
-        return Start(self.command(), partial(luggage.feed, header), luggage.receive)
+        feed = partial(luggage.feed, header)
+        return Start(self.command(), feed, luggage.receive, luggage.translate)
 
     def fault(self, status: int, stderr: str, *, landed: bool) -> DeviceError | None:
         """Read ssh's status and last words."""

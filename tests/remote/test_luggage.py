@@ -50,6 +50,13 @@ def test_the_record_of_an_engine_lies_beside_it_on_the_board(
     assert len(names) == 3
 
 
+def test_a_message_of_the_boards_names_files_as_they_are_called_here(luggage: Luggage) -> None:
+    luggage.named(Sent(Path("/a/net.onnx")))
+    luggage.named(Fetched(Path("/b/net.plan")))
+    found = luggage.translate("'in0/net.onnx' gave no 'out0/net.plan', nor 'in0/net'")
+    assert found == "'/a/net.onnx' gave no '/b/net.plan', nor 'in0/net'"
+
+
 def test_a_file_is_announced_by_size_and_sha256(luggage: Luggage, tmp_path: Path) -> None:
     (tmp_path / "x").write_bytes(b"abc")
     luggage.add("x", tmp_path / "x")
