@@ -45,7 +45,7 @@ def words(fleet: Path, folder: Path) -> list[object]:
 def test_the_energy_of_a_board_is_measured_beside_its_latency(
     server: sshd.Server, edgekd: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    power.hasten(monkeypatch)
+    power.hasten(monkeypatch, settle_s=0.3)
     status, out, err = edgekd(*words(inventory(server, tmp_path), tmp_path))
     assert status == 0 or "inconclusive: " in err  # as busy as this machine may be
     assert "no energy" not in err

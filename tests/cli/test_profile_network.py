@@ -127,7 +127,7 @@ class Interrupting:
 def test_parts_on_both_sides_of_a_restart_are_inconclusive(
     net: network.Network, model: Path, monkeypatch: pytest.MonkeyPatch, wish: str, part: str
 ) -> None:
-    power.hasten(monkeypatch)
+    power.hasten(monkeypatch, settle_s=0.3)
     tools = power.tools(model.parent)
     board = net.board(f"restarts-before-{wish}", PATH=f"{tools}:/usr/bin:/bin")
     spec = specs.Profile(blocks=6, runs=5, device=board.name, **{wish: True})
@@ -144,7 +144,7 @@ def test_parts_on_both_sides_of_a_restart_are_inconclusive(
 def test_energy_is_read_from_an_ina3221_of_a_board_without_tegrastats(
     net: network.Network, edgekd: Command, model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    power.hasten(monkeypatch)
+    power.hasten(monkeypatch, settle_s=0.3)
     bus = ina3221.bus(model.parent)
     board = net.board("ina", bus, PATH="/usr/bin:/bin")
     known = inventory(model.parent, board.entry())

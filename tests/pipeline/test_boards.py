@@ -70,7 +70,7 @@ def test_models_are_measured_on_a_board(
 def test_a_run_measures_latency_and_energy_on_a_board(
     finished: Run, server: sshd.Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    power.hasten(monkeypatch)
+    power.hasten(monkeypatch, settle_s=0.3)
     line = f'export PATH={power.tools(tmp_path)}:$PATH\nexec {sys.executable} "$@"'
     fleet = server.folder / "devices.toml"
     python = json.dumps(errands.script(tmp_path, line))

@@ -36,6 +36,7 @@ def line_1(net: network.Network) -> network.Board:
 def board(line_1: network.Board) -> Iterator[network.Board]:
     yield line_1
     line_1.plug()  # for the next test, whatever has happened
+    assert line_1.emptied()
 
 
 @pytest.fixture(scope="module")
@@ -136,15 +137,18 @@ def test_a_cable_that_is_put_back_soon_disturbs_nothing(
 def test_a_board_that_restarts_during_a_measurement_is_told_and_nothing_is_repeated(
     board: network.Board, tmp_path: Path, end: str
 ) -> None:
+    left: list[str] = []
+
     def restart() -> None:
+        left.extend(board.left())  # no agent can remove it any more
         getattr(board, end)()
         board.boot()
 
     told = "'line-1' .*: the connection was cut before the agent was done; it has restarted"
     with pytest.raises(LostError, match=told):
         disturbed(board.way(pauses_s=(0.1,)), to_run(tmp_path), "opened", restart)
-    (left,) = board.left()  # no agent could remove it any more
-    os.utime(board.board / left, (0, 0))
+    (folder,) = left
+    os.utime(board.board / folder, (0, 0))
     assert infers(board.way(wait_s=0.0), tmp_path / "next")
     assert board.emptied()  # swept by the next one, since it is old
 
@@ -154,6 +158,11 @@ def test_a_board_without_power_is_waited_for_until_it_tells_that_it_has_restarte
     board: network.Board, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     slept: list[float] = []
+    left: list[str] = []
+
+    def lose_power() -> None:
+        left.extend(board.left())
+        board.lose_power()
 
     def sleep(seconds: float) -> None:
         slept.append(seconds)
@@ -162,9 +171,10 @@ def test_a_board_without_power_is_waited_for_until_it_tells_that_it_has_restarte
 
     monkeypatch.setattr(restart, "time", SimpleNamespace(monotonic=time.monotonic, sleep=sleep))
     with pytest.raises(LostError, match="it has restarted meanwhile: look at its power supply"):
-        disturbed(board.way(), to_run(tmp_path), "opened", board.lose_power)
+        disturbed(board.way(), to_run(tmp_path), "opened", lose_power)
     assert slept
-    shutil.rmtree(board.board / board.left()[0])
+    for folder in left:
+        shutil.rmtree(board.board / folder)
 
 
 def test_a_board_that_was_flashed_anew_is_not_trusted_until_its_key_is_replaced(

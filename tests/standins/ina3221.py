@@ -1,6 +1,6 @@
 """An INA3221 for boards that have none: its driver's files under /sys/bus, as of JetPack 5.
 
-Its one rail, VDD_IN at 5 V, follows the load as that of the stand-in for tegrastats does.
+Its one rail, VDD_IN at 5 V, follows the load.
 """
 
 import threading
@@ -14,6 +14,7 @@ from tests.standins.tegrastats.tegrastats import BUSY_MW, IDLE_MW, busy_ns
 _CHIP = "i2c/drivers/ina3221/1-0040/hwmon/hwmon0"
 _RAIL_MV = 5000
 _INTERVAL_S = 0.02
+_LITTLE = 0.02  # of a core: a model on a busy machine has more, an idle agent less
 
 
 def bus(folder: Path) -> Path:
@@ -29,7 +30,7 @@ def bus(folder: Path) -> Path:
 
 @contextmanager
 def powered(bus: Path, processes: Callable[[], list[int]]) -> Iterator[None]:
-    """Let the rail carry 4 W, and up to 6 W more for the share of a core that processes use."""
+    """Let the rail carry 4 W, and 6 W more while processes use more than a little of a core."""
     ended = threading.Event()
 
     def follow() -> None:
@@ -40,9 +41,9 @@ def powered(bus: Path, processes: Callable[[], list[int]]) -> Iterator[None]:
                 with suppress(OSError):  # it has just ended
                     now_ns += busy_ns([Path(f"/proc/{pid}")])
             now = time.monotonic()
-            share = min(1.0, max(0.0, (now_ns - used_ns) / 1e9 / (now - last)))
+            busy = now_ns - used_ns > _LITTLE * 1e9 * (now - last)
             last, used_ns = now, now_ns
-            _show(bus / _CHIP, IDLE_MW + BUSY_MW * share)
+            _show(bus / _CHIP, IDLE_MW + BUSY_MW * busy)
 
     thread = threading.Thread(target=follow)
     thread.start()
