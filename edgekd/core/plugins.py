@@ -11,7 +11,7 @@ import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar, get_type_hints
+from typing import Any, TypeVar
 
 from edgekd.core.errors import UsageError, did_you_mean
 
@@ -92,13 +92,15 @@ def create(package: str, name: str, kind: type[T], options: dict[str, object]) -
     """
     plugin = load(package, name, kind)
     noun = _noun(package)
-    takes = [key for key in inspect.signature(plugin).parameters if key != "self"]
+    parameters = inspect.signature(plugin, eval_str=True).parameters
+    takes = [key for key in parameters if key != "self"]
     for key in options:
         if key not in takes:
             hint = did_you_mean(key, takes) if takes else " It takes none."
             hint = hint.replace("There are:", "It takes:")
             raise UsageError(f"{noun} '{name}' has no option '{key}'.{hint}")
-    _check_types(plugin, options, f"{noun} '{name}'")
+    types = {key: parameters[key].annotation for key in options}
+    _check_types(types, options, f"{noun} '{name}'")
     try:
         return plugin(**options)
     except (TypeError, ValueError) as error:
@@ -110,11 +112,10 @@ def _noun(package: str) -> str:
     return "criterion" if plural == "criteria" else plural.removesuffix("s")
 
 
-def _check_types(plugin: type, options: Mapping[str, object], what: str) -> None:
-    """Refuse a value that is not of the type that the plug-in's arguments declare."""
+def _check_types(types: Mapping[str, Any], options: Mapping[str, object], what: str) -> None:
+    """Refuse a value that is not of the type that the plug-in's argument declares."""
     from pydantic import TypeAdapter, ValidationError  # only now: lists of plug-ins do without
 
-    types = get_type_hints(plugin.__init__)
     for key, value in options.items():
         try:
             TypeAdapter(types[key]).validate_python(value, strict=True)
