@@ -4,8 +4,10 @@ Each command is a file in ``edgekd/cli/commands``. It parses, delegates and prin
 heavy is imported inside the function, so that ``edgekd --help`` needs no torch.
 """
 
+import inspect
 import sys
 import traceback
+from collections.abc import Callable
 from typing import Annotated
 
 import typer
@@ -38,6 +40,12 @@ from edgekd.cli.commands import (
 from edgekd.cli.commands import list as list_command
 from edgekd.core.errors import INTERNAL_FAULT, EdgekdError
 
+
+def _help(command: Callable[..., None]) -> str:
+    """Return the docstring, whose examples keep their lines: they are to be copied."""
+    return (inspect.getdoc(command) or "").replace("\n\nExample", "\n\n\b\nExample")
+
+
 app = typer.Typer(
     name="edgekd",
     help="Ship a trained CNN to an edge device: prune or quantise, distil, export, measure, gate.",
@@ -53,7 +61,7 @@ for module in (
     profile, explain_int8, landscape, gate, report, compare, verify, reproduce, package,
     list_command, doctor,
 ):  # fmt: skip
-    app.command(module.NAME)(module.command)
+    app.command(module.NAME, help=_help(module.command))(module.command)
 
 
 def _version(wanted: bool) -> None:
@@ -65,7 +73,10 @@ def _version(wanted: bool) -> None:
 @app.callback()
 def options(
     verbose: Annotated[
-        int, typer.Option("-v", "--verbose", count=True, help="Say more; -vv: everything.")
+        int,
+        typer.Option(
+            "-v", "--verbose", count=True, show_default=False, help="Say more; -vv: everything."
+        ),
     ] = 0,
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Say only what went wrong.")] = False,
     _: Annotated[

@@ -75,7 +75,7 @@ class Batches:
         if len(images) < data.batch_size:
             raise DataError(
                 f"batch_size is {data.batch_size}, but there are {len(images)} training images: "
-                "a smaller batch_size is needed"
+                "a smaller one is needed, as with --set data.batch_size=16"
             )
         self.images = images
         self.size = data.batch_size

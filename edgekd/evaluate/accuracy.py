@@ -50,12 +50,18 @@ def logits_of(
         progress: who is told how far it is; None: nobody.
 
     Raises:
-        DataError: there are no images.
+        DataError: there are no images, or they have other channels than the model.
         RecordError: the file is no model that takes these images.
         DeviceError: the device fails.
     """
     if len(images) == 0:
         raise DataError("there are no images to classify")
+    channels, expected = images.shape[2], len(normalisation.mean)
+    if channels != expected:
+        raise DataError(
+            f"'{file}' takes images of {expected} channels, but these have {channels}: "
+            "give images like those that it was trained on"
+        )
     place = inventory.usable(device, fleet)
     listener = progress or Silent()
     title = f"classify with {name or f'{file.parent.name}/{file.name}'}"

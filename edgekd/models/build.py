@@ -60,6 +60,8 @@ def _family(model: str) -> Family:
 
 def _meant(model: str, families: dict[str, str]) -> str:
     """Offer torchvision's network of that name, else what is near: the prefix is easily missed."""
+    if model.endswith((".pt", ".pth", ".safetensors")):
+        return " Weights are no network: name the network, and give the file as its weights."
     if importlib.util.find_spec("torchvision") is not None:
         from torchvision import models  # seconds: only for this message
 

@@ -42,6 +42,19 @@ def test_the_list_of_commands_grows_only_on_purpose() -> None:
     assert len(shown) == len(COMMANDS) + 1 + 2  # and the epilog's three lines
 
 
+def test_an_example_in_help_can_be_copied_line_by_line() -> None:
+    lines = edgekd("finetune", "--help").stdout.splitlines()
+    start = lines.index("  Example:") + 1
+    words = " ".join(lines[start : start + 3]).replace("\\", "").split()
+    assert words[:2] == ["edgekd", "finetune"]
+    assert "--teacher-weights" in words
+    assert words[-2:] == ["--out", "student"]
+
+
+def test_no_line_of_the_overview_is_cut_short() -> None:
+    assert "..." not in edgekd("--help").stdout.partition("Commands:")[2]
+
+
 def test_the_command_line_imports_nothing_heavy() -> None:
     loaded = modules_after("import edgekd.cli.main")
     assert not loaded & set(HEAVY)

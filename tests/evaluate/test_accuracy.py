@@ -77,6 +77,12 @@ def test_no_images_are_refused(tmp_path: Path) -> None:
         accuracy.logits_of(tmp_path / "net.onnx", none, PLAIN)
 
 
+def test_images_of_other_channels_are_refused(tmp_path: Path) -> None:
+    colours = Normalisation(mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
+    with pytest.raises(DataError, match="takes images of 3 channels, but these have 1"):
+        accuracy.logits_of(tmp_path / "net.onnx", images_of([0]), colours)
+
+
 def test_correct_images_are_counted_and_kept(tmp_path: Path) -> None:
     images = images_of([0, 1, 2, 2])
     found = record(tmp_path, [[9, 0, 0], [0, 9, 0], [9, 0, 0], [0, 0, 9]], images)

@@ -26,6 +26,11 @@ def own_nets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(sys.modules, "own_nets_of_a_user", raising=False)
 
 
+def test_a_weights_file_in_place_of_a_network_is_told_where_it_belongs() -> None:
+    with pytest.raises(UsageError, match="name the network, and give the file as its weights"):
+        build.defaults("mine.pth")
+
+
 def test_a_network_of_torchvision_without_its_prefix_is_offered_with_it() -> None:
     with pytest.raises(UsageError, match="Did you mean 'torchvision:resnet18'"):
         build.defaults("resnet18")

@@ -26,7 +26,12 @@ _COLUMNS = ("calibrator", "distance", "same top-1", "drop of top-1", "halves dif
 
 
 def command(
-    checkpoint: Annotated[str, typer.Argument(help="Checkpoint folder, or a model spec.")],
+    checkpoint: Annotated[
+        str,
+        typer.Argument(
+            metavar="CHECKPOINT", help="Checkpoint folder, or one of `edgekd list models`."
+        ),
+    ],
     data: Source,
     target: Annotated[
         str, typer.Option(help="Built-in INT8 target, or a path to a .toml file.")
@@ -48,11 +53,15 @@ def command(
     seed: Seed = 0,
     json: Json = False,
 ) -> None:
-    """Examine a calibration: its images, its ranges, and all calibrators side by side.
+    r"""Examine a calibration, and compare all calibrators.
+
+    It looks at the images and at the range of each tensor.
 
     The images are those that `edgekd export` calibrates on with the same seed. Nothing is written.
 
-    Example: edgekd calibration student --data folder:flowers --target onnx-int8
+    Example:
+        edgekd calibration student --data folder:flowers \
+            --target onnx-int8
     """
     extras.require("torch", "train", "to calibrate a model")
     from edgekd.export.target import Target

@@ -12,19 +12,21 @@ NAME = "compare"
 
 
 def command(
-    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Folders of runs.")],
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN", help="Folders of runs.")],
     out: Annotated[Path | None, typer.Option(help="HTML file to write, with charts.")] = None,
     markdown: Annotated[
         Path | None, typer.Option(help="Markdown to write, for a pull request.")
     ] = None,
     json: Json = False,
 ) -> None:
-    """Set runs side by side: accuracy, latency, size, and what their recipes differ in.
+    """Set runs side by side.
 
-    The first run is what the others are held against, image by image where the images are the
-    same. Reads records only; needs no torch.
+    Shows accuracy, latency, size, and what their recipes differ in. The first run is what the
+    others are held against, image by image where the images are the same. Reads records only;
+    needs no torch.
 
-    Example: edgekd compare runs/digits/1 runs/digits/2 --out compare.html
+    Example:
+        edgekd compare runs/digits/1 runs/digits/2 --out compare.html
     """
     from rich.console import Console
 

@@ -33,13 +33,15 @@ def command(
     seed: Seed = 0,
     json: Json = False,
 ) -> None:
-    """Find the first layer that differs: status 0 or 1.
+    r"""Find the first layer that differs: status 0 or 1.
 
     0 none differs, 1 one does. Both files come from one network, such as a float and an INT8
     export; a checkpoint folder is exported in float first. The relative error is the RMS of the
     difference over the RMS of the first file's values.
 
-    Example: edgekd diff fp32/model.onnx int8/model.onnx --data folder:flowers --all
+    Example:
+        edgekd diff fp32/model.onnx int8/model.onnx --data folder:flowers \
+            --all
     """
     from edgekd.pipeline import diff
 

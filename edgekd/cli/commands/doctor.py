@@ -37,7 +37,9 @@ def command(
     One line for each thing, with its mend. Status 4: the board cannot be reached, or lacks what
     measuring needs (numpy, its engine).
 
-    Examples: edgekd doctor --json | edgekd doctor --device line-3
+    Examples:
+        edgekd doctor --json
+        edgekd doctor --device line-3
     """
     if device is None:
         _show(_machine(gpu), json)

@@ -32,7 +32,9 @@ class Split(StrEnum):
 
 
 def command(
-    model: Annotated[str, typer.Argument(help="Checkpoint folder, model spec, .onnx or .plan.")],
+    model: Annotated[
+        str, typer.Argument(metavar="MODEL", help="Checkpoint folder, model spec, .onnx or .plan.")
+    ],
     data: Source,
     out: Annotated[
         Path | None, typer.Option(help="Record to write (.json); predictions lie beside it.")
@@ -47,12 +49,15 @@ def command(
     inventory: Inventory = None,
     json: Json = False,
 ) -> None:
-    """Classify the images of one split, image by image.
+    r"""Classify the images of one split, image by image.
 
     A .plan runs on the board that built it, or one like it.
 
-    Examples: edgekd evaluate runs/digits/1/artifacts/onnx-int8/model.onnx --data digits |
-    edgekd evaluate jetson/model.plan --data folder:flowers --device line-3 --out accuracy.json
+    Examples:
+        edgekd evaluate runs/digits/1/artifacts/onnx-int8/model.onnx \
+            --data digits
+        edgekd evaluate jetson/model.plan --data folder:flowers \
+            --device line-3 --out accuracy.json
     """
     from edgekd.pipeline import measure
 

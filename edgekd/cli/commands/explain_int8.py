@@ -38,13 +38,15 @@ def command(
     top: Annotated[int, typer.Option(min=1, help="Layers to show, longest first.")] = 15,
     json: Json = False,
 ) -> None:
-    """Say why a TensorRT engine is not faster in INT8.
+    r"""Say why a TensorRT engine is not faster in INT8.
 
     The verdict comes first, then the longest layers, then what to do. Reads files of TensorRT 8.5
     to 11; needs neither a GPU nor TensorRT. Build with --profilingVerbosity=detailed, else the
     files hold names only.
 
-    Example: edgekd explain-int8 layers.json profile.json --model int8/model.onnx
+    Example:
+        edgekd explain-int8 layers.json profile.json \
+            --model int8/model.onnx
     """
     from dataclasses import asdict
 

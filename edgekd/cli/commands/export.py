@@ -26,7 +26,12 @@ NAME = "export"
 
 
 def command(
-    checkpoint: Annotated[str, typer.Argument(help="Checkpoint folder, or a model spec.")],
+    checkpoint: Annotated[
+        str,
+        typer.Argument(
+            metavar="CHECKPOINT", help="Checkpoint folder, or one of `edgekd list models`."
+        ),
+    ],
     target: Annotated[str, typer.Option(help="Built-in target, or a path to a .toml file.")],
     out: Annotated[Path, typer.Option(help="Folder to write.")],
     platform: Annotated[
@@ -50,7 +55,9 @@ def command(
         ),
     ] = None,
     calibrator: Annotated[str, typer.Option(help="`edgekd list calibrators`.")] = "entropy",
-    calibration_images: Annotated[int, typer.Option(min=1, help="How many.")] = 512,
+    calibration_images: Annotated[
+        int, typer.Option(min=1, help="Training images for INT8 ranges.")
+    ] = 512,
     weights: Weights = None,
     classes: Classes = None,
     mean: Mean = None,
@@ -64,13 +71,15 @@ def command(
     inventory: Inventory = None,
     json: Json = False,
 ) -> None:
-    """Write a checkpoint in the form of a target.
+    r"""Write a checkpoint in the form of a target.
 
     Checks on real images that the file computes the same.
 
-    Examples: edgekd export student --target onnx-int8 --calibration folder:flowers --out int8 |
-    edgekd export student --target tensorrt-int8-fp16 --platform jp6.2 --calibration folder:flowers
-    --out jetson --device line-3
+    Examples:
+        edgekd export student --target onnx-int8 \
+            --calibration folder:flowers --out int8
+        edgekd export student --target tensorrt-int8-fp16 --platform jp6.2 \
+            --calibration folder:flowers --out jetson --device line-3
     """
     extras.require("torch", "train", "to export a model")
     from edgekd.export.formats import tensorrt  # onnx and torch: only now

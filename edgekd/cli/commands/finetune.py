@@ -13,14 +13,21 @@ NAME = "finetune"
 
 
 def command(
-    student: Annotated[str, typer.Argument(help="Checkpoint folder, or a model spec.")],
+    student: Annotated[
+        str,
+        typer.Argument(
+            metavar="STUDENT", help="Checkpoint folder, or one of `edgekd list models`."
+        ),
+    ],
     teacher: Annotated[str, typer.Option(help="Checkpoint folder, or a model spec.")],
     recipe: Annotated[str, typer.Option(help="Recipe whose stages are used.")],
     data: Annotated[str, typer.Option(metavar="SOURCE", help="`edgekd list sources`.")],
     out: Annotated[Path, typer.Option(help="Checkpoint folder to write.")],
-    weights: Annotated[Path | None, typer.Option(help="Of the student, if a model spec.")] = None,
+    weights: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Of the student, if a model spec.")
+    ] = None,
     teacher_weights: Annotated[
-        Path | None, typer.Option(help="Of the teacher, if a model spec.")
+        Path | None, typer.Option(metavar="FILE", help="Of the teacher, if a model spec.")
     ] = None,
     classes: Classes = None,
     mean: Mean = None,
@@ -30,13 +37,15 @@ def command(
     resume: Resume = False,
     json: Json = False,
 ) -> None:
-    """Teach a student with the stages of a recipe.
+    r"""Teach a student with the stages of a recipe.
 
     The recipe's augmentation, batch size and [training] hold, too; its teacher, student, targets
     and gate are not used.
 
-    Example: edgekd finetune pruned --teacher torchvision:resnet18 --teacher-weights r18.pth
-    --recipe my.toml --data folder:flowers --out student
+    Example:
+        edgekd finetune pruned --teacher torchvision:resnet18 \
+            --teacher-weights r18.pth --recipe my.toml \
+            --data folder:flowers --out student
     """
     extras.require("torch", "train", "to train a model")
     from edgekd.pipeline import single  # torch: only now

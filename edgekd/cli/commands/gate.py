@@ -38,7 +38,8 @@ def command(
 
     0 passed, 1 failed, 3 inconclusive. Reads records only; needs no torch.
 
-    Example: edgekd gate runs/digits/1 --rules release.toml
+    Example:
+        edgekd gate runs/digits/1 --rules release.toml
     """
     from edgekd.core import run_folder, specs
     from edgekd.gate import formats

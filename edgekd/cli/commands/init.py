@@ -89,9 +89,11 @@ def command(
     image_size: Annotated[int, typer.Option(help="Pixels, square.", min=1)] = 224,
     out: Annotated[Path, typer.Option(help="The file to write.")] = Path("recipe.toml"),
 ) -> None:
-    """Write a commented recipe for your own model and images.
+    r"""Write a commented recipe for your own model and images.
 
-    Example: edgekd init --model torchvision:resnet18 --weights r18.pth --data folder:flowers
+    Example:
+        edgekd init --model torchvision:resnet18 --weights r18.pth \
+            --data folder:flowers
     """
     if out.suffix != ".toml":
         raise UsageError(f"a recipe's name must end in .toml, but --out is '{out}'")

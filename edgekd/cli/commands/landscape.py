@@ -15,7 +15,9 @@ NAME = "landscape"
 
 
 def command(
-    checkpoints: Annotated[list[Path], typer.Argument(help="Checkpoint folders.")],
+    checkpoints: Annotated[
+        list[Path], typer.Argument(metavar="CHECKPOINT", help="Checkpoint folders.")
+    ],
     data: Source,
     out: Annotated[Path, typer.Option(help="Folder for landscape.json and landscape.html.")],
     points: Annotated[int, typer.Option(help="Along each axis; odd.")] = 21,
@@ -39,13 +41,14 @@ def command(
     seed: Seed = 0,
     json: Json = False,
 ) -> None:
-    """Look how flat the loss is around checkpoints.
+    r"""Look how flat the loss is around checkpoints.
 
     The loss is cross-entropy on the same training images for all. It is also followed on the
     straight way between checkpoints.
 
-    Example: edgekd landscape runs/digits/1/checkpoints/recalibrated
-    runs/digits/1/checkpoints/deep --data digits --out landscape
+    Example:
+        edgekd landscape runs/digits/1/checkpoints/recalibrated \
+            runs/digits/1/checkpoints/deep --data digits --out landscape
     """
     extras.require("torch", "train", "to look at a loss")
     from edgekd.pipeline import landscape  # torch: only now

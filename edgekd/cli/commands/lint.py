@@ -65,7 +65,8 @@ def command(
     0 no error, 1 errors, 2 a file cannot be read (the others are judged). Needs no GPU.
     The rules are in docs/lint.md.
 
-    Example: edgekd lint int8/model.onnx --trt 10.3
+    Example:
+        edgekd lint int8/model.onnx --trt 10.3
     """
     from edgekd.lint import fix as fixes
     from edgekd.lint import run, sarif

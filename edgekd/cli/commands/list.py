@@ -41,12 +41,14 @@ _CHECKPOINT = {"FOLDER": "a checkpoint that edgekd wrote"}
 
 
 def command(
-    what: Annotated[What, typer.Argument(help="What to list.")],
+    what: Annotated[What, typer.Argument(metavar="WHAT", help="What to list.")],
     json: Json = False,
 ) -> None:
     """List what is built in.
 
-    Examples: edgekd list methods | edgekd list recipes --json
+    Examples:
+        edgekd list methods
+        edgekd list recipes --json
     """
     rows = _rows(what)
     if json:

@@ -20,12 +20,13 @@ def command(
     ] = None,
     json: Json = False,
 ) -> None:
-    """Hand a model on: one archive with golden pairs, records and a check.
+    """Hand a model on as one archive that checks itself.
 
-    The same run gives the same bytes. A run that `edgekd verify` finds broken is refused. The
-    archive's verify.py needs numpy and onnxruntime alone.
+    It holds the model, golden pairs, records and verify.py, which needs numpy and onnxruntime
+    alone. The same run gives the same bytes; one that `edgekd verify` finds broken is refused.
 
-    Example: edgekd package runs/digits/1 --target onnx-int8 --out digits.zip
+    Example:
+        edgekd package runs/digits/1 --target onnx-int8 --out digits.zip
     """
     from edgekd.pipeline import package
 

@@ -96,7 +96,7 @@ def command(
     resume: Resume = False,
     json: Json = False,
 ) -> None:
-    """Measure latency in a clean process, here or on a board.
+    r"""Measure latency in a clean process, here or on a board.
 
     With --against the two take turns, and the ratio gets an interval. A measurement that noise,
     heat, other programs or changed clocks have spoilt is inconclusive: status 3, with the reason.
@@ -104,9 +104,10 @@ def command(
     A kind of board that is no entry of the inventory gets an estimate. Several models, devices or
     batches make a table; its status is the one to act on first: 70, 2, 5, 4, 3, 0.
 
-    Examples: edgekd profile student.onnx --against teacher.onnx --out profile |
-    edgekd profile int8.onnx --against fp16.onnx --data folder:flowers --device line-3 --builds 3
-    --confirm --out int8.json
+    Examples:
+        edgekd profile student.onnx --against teacher.onnx --out profile
+        edgekd profile int8.onnx --against fp16.onnx --data folder:flowers \
+            --device line-3 --builds 3 --confirm --out int8.json
     """
     from edgekd.core import checking, specs
     from edgekd.core.errors import InconclusiveError

@@ -13,7 +13,12 @@ NAME = "prune"
 
 
 def command(
-    teacher: Annotated[str, typer.Argument(help="Checkpoint folder, or a model spec.")],
+    teacher: Annotated[
+        str,
+        typer.Argument(
+            metavar="TEACHER", help="Checkpoint folder, or one of `edgekd list models`."
+        ),
+    ],
     out: Annotated[Path, typer.Option(help="Checkpoint folder to write.")],
     macs: Annotated[float, typer.Option(help="Share of the MACs that is left.")] = 0.5,
     criterion: Annotated[str, typer.Option(help="`edgekd list criteria`.")] = "l1",
@@ -31,12 +36,13 @@ def command(
     seed: Seed = 0,
     json: Json = False,
 ) -> None:
-    """Cut channels out of a network.
+    r"""Cut channels out of a network.
 
     With --data the BN statistics are taken anew, which is worth tens of points.
 
-    Example: edgekd prune torchvision:resnet18 --weights r18.pth --macs 0.5 --data folder:flowers
-    --out pruned
+    Example:
+        edgekd prune torchvision:resnet18 --weights r18.pth --macs 0.5 \
+            --data folder:flowers --out pruned
     """
     extras.require("torch", "train", "to prune a model")
     from edgekd.core import checking, specs

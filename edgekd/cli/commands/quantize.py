@@ -13,7 +13,12 @@ NAME = "quantize"
 
 
 def command(
-    student: Annotated[str, typer.Argument(help="Checkpoint folder, or a model spec.")],
+    student: Annotated[
+        str,
+        typer.Argument(
+            metavar="STUDENT", help="Checkpoint folder, or one of `edgekd list models`."
+        ),
+    ],
     out: Annotated[Path, typer.Option(help="Checkpoint folder to write.")],
     bits: Annotated[
         str, typer.Option(metavar="WxAy", help="Weights, activations: 1, 2, 4, 8, 32.")
@@ -44,13 +49,15 @@ def command(
     seed: Seed = 0,
     json: Json = False,
 ) -> None:
-    """Simulate quantisation, to train a network for it.
+    r"""Simulate quantisation, to train a network for it.
 
     For INT8 on a device `edgekd export` is often enough; where it loses too much, quantise for its
     target and finetune: the export then takes the scales of training. Under 8 bits a network is for
     study only: it can be trained and evaluated, not exported.
 
-    Example: edgekd quantize pruned --target tensorrt-int8 --data folder:flowers --out w8a8
+    Example:
+        edgekd quantize pruned --target tensorrt-int8 \
+            --data folder:flowers --out w8a8
     """
     extras.require("torch", "train", "to quantise a model")
     from edgekd.core import checking, specs

@@ -22,7 +22,8 @@ def command(
 ) -> None:
     """Show a run, and write it as one HTML file.
 
-    Example: edgekd report runs/digits/1 --out digits.html
+    Example:
+        edgekd report runs/digits/1 --out digits.html
     """
     from edgekd.core import run_folder
     from edgekd.report import html

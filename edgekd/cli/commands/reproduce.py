@@ -19,12 +19,13 @@ def command(
     ] = None,
     json: Json = False,
 ) -> None:
-    """Do a run again from its own recipe and compare: status 0, 1 or 3.
+    """Do a run again and compare: status 0, 1 or 3.
 
-    0 the same: bit by bit where that must be, else within the gate's margin; 1 different; 3 the
-    images are too few to tell, or a latency was too noisy.
+    It follows the run's own recipe. 0 the same: bit by bit where that must be, else within the
+    gate's margin; 1 different; 3 the images are too few to tell, or a latency was too noisy.
 
-    Example: edgekd reproduce runs/digits/1
+    Example:
+        edgekd reproduce runs/digits/1
     """
     from edgekd.core import extras
 

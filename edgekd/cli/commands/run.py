@@ -16,7 +16,9 @@ NAME = "run"
 
 
 def command(
-    recipe: Annotated[str, typer.Argument(help="Built-in recipe, or a path to a .toml file.")],
+    recipe: Annotated[
+        str, typer.Argument(metavar="RECIPE", help="Built-in recipe, or a path to a .toml file.")
+    ],
     out: Annotated[
         Path | None, typer.Option(help="Folder of the run. [default: runs/RECIPE/NUMBER]")
     ] = None,
@@ -30,7 +32,9 @@ def command(
 ) -> None:
     """Do the whole job, from the teacher to the verdict.
 
-    Examples: edgekd run digits | edgekd run my.toml --set stages.0.epochs=20 --out runs/a
+    Examples:
+        edgekd run digits
+        edgekd run my.toml --set stages.0.epochs=20 --out runs/a
     """
     from edgekd.core import extras, specs
     from edgekd.pipeline import lookup

@@ -26,7 +26,12 @@ NAME = "sensitivity"
 
 
 def command(
-    checkpoint: Annotated[str, typer.Argument(help="Checkpoint folder, or a model spec.")],
+    checkpoint: Annotated[
+        str,
+        typer.Argument(
+            metavar="CHECKPOINT", help="Checkpoint folder, or one of `edgekd list models`."
+        ),
+    ],
     data: Source,
     out: Annotated[Path, typer.Option(help="Folder for record, page, target and what is kept.")],
     target: Annotated[
@@ -53,13 +58,15 @@ def command(
     seed: Seed = 0,
     json: Json = False,
 ) -> None:
-    """Measure what INT8 costs each layer.
+    r"""Measure what INT8 costs each layer.
 
     With --mixed, also find few layers that must stay float for the top-1 drop to be below the
     margin, and write mixed.toml, a target with them: status 0 passed, 1 failed, 3 inconclusive.
     What was computed is kept in the folder, so that a second call goes on where this one ended.
 
-    Example: edgekd sensitivity student --data folder:flowers --mixed --out sensitivity
+    Example:
+        edgekd sensitivity student --data folder:flowers --mixed \
+            --out sensitivity
     """
     extras.require("torch", "train", "to export a model")
     from edgekd.core import checking, specs

@@ -29,7 +29,8 @@ def command(
     0 intact, 2 broken: it names the first file that is not as it was, and what was made from it;
     3 the run is not finished. Reads files only; needs no torch.
 
-    Example: edgekd verify runs/digits/1
+    Example:
+        edgekd verify runs/digits/1
     """
     from edgekd.pipeline import verify
 
