@@ -9,7 +9,8 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Callable, Dict, Iterator, List, Sequence, Tuple, Union
 
-_WINDOW_RUNS = 10
+_WINDOW_RUNS = 10  # at least
+_WINDOW_RATIO = 0.1  # of the least warm-up, at least: what ramps up slower than a model runs shows
 _WINDOWS = 3  # so many medians in a row must agree
 _STEADY_RATIO = 0.03  # the drift that a measurement may show; windows that agree better are steady
 _SETTLE_S = 0.005  # at the start of a turn: caches and clocks saw another model
@@ -105,12 +106,24 @@ def warm_up(
     """
     start = time.perf_counter()
     medians: List[float] = []
+    runs = 0
     while True:
-        medians.append(median(timed(run, _WINDOW_RUNS)))
+        window = _window(run, _WINDOW_RATIO * min_s)
+        medians.append(median(window))
+        runs += len(window)
         seconds = time.perf_counter() - start
         steady = is_steady(medians)
         if (steady and seconds >= min_s) or seconds >= max_s:
-            return {"runs": _WINDOW_RUNS * len(medians), "seconds": seconds, "steady": steady}
+            return {"runs": runs, "seconds": seconds, "steady": steady}
+
+
+def _window(run: Callable[[], object], least_s: float) -> List[int]:
+    """Call ``run`` for ``least_s`` at least, and return the nanoseconds that each call took."""
+    end = time.perf_counter() + least_s
+    samples = timed(run, _WINDOW_RUNS)
+    while time.perf_counter() < end:
+        samples += timed(run, _WINDOW_RUNS)
+    return samples
 
 
 def settle(run: Callable[[], object]) -> None:

@@ -90,6 +90,26 @@ def test_warm_up_ends_when_the_medians_stop_falling(monkeypatch: pytest.MonkeyPa
     assert found["runs"] == 60  # six windows of ten: the last three are equal
 
 
+def test_a_window_of_a_quick_model_lasts_for_a_tenth_of_the_least_warm_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clock = [0.0]
+
+    def timed(_run: object, runs: int) -> list[int]:
+        clock[0] += 1.0
+        return [400] * runs
+
+    monkeypatch.setattr(timing, "timed", timed)
+    monkeypatch.setattr(timing.time, "perf_counter", lambda: clock[0])
+    # Windows of 5 s, 50 runs each; three agree after 15 s.
+    assert timing.warm_up(lambda: None, 50.0, 99.0) == {
+        "runs": 500,
+        "seconds": 50.0,
+        "steady": True,
+    }
+    assert timing.warm_up(lambda: None, 50.0, 14.0)["steady"] is False
+
+
 def test_warm_up_gives_up_when_time_is_up(monkeypatch: pytest.MonkeyPatch) -> None:
     windows = itertools.cycle([100, 110])  # 10 % apart for ever
     monkeypatch.setattr(timing, "timed", lambda _run, runs: [next(windows)] * runs)
