@@ -101,13 +101,13 @@ def test_a_window_of_a_quick_model_lasts_for_a_tenth_of_the_least_warm_up(
 
     monkeypatch.setattr(timing, "timed", timed)
     monkeypatch.setattr(timing.time, "perf_counter", lambda: clock[0])
-    # Windows of 5 s, 50 runs each; three agree after 15 s.
+    # Windows of 5 s, 50 runs each; three agree after 15 s, so 10 s are too few.
     assert timing.warm_up(lambda: None, 50.0, 99.0) == {
         "runs": 500,
         "seconds": 50.0,
         "steady": True,
     }
-    assert timing.warm_up(lambda: None, 50.0, 14.0)["steady"] is False
+    assert timing.warm_up(lambda: None, 50.0, 10.0)["steady"] is False
 
 
 def test_warm_up_gives_up_when_time_is_up(monkeypatch: pytest.MonkeyPatch) -> None:
