@@ -41,7 +41,7 @@ class Recorder:
                 self._power = sensors.open_source(1, root, files_only=True)
             except sensors.SensorError as error:
                 self._no_power = str(error)
-        self._take()
+        self.take()
         self._clock = Polled("recorder", "", interval_ms, dict)
         self._clock.read()  # the first is due at once
         self._thread = threading.Thread(target=self._listen, daemon=True)
@@ -52,7 +52,7 @@ class Recorder:
         self._clock.close()
         self._thread.join(_PATIENCE_S)
         if not self._thread.is_alive():
-            self._take()
+            self.take()
 
     @contextlib.contextmanager
     def turn(self, subject: Optional[int]) -> Iterator[None]:
@@ -85,9 +85,10 @@ class Recorder:
             with contextlib.suppress(OSError):
                 os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _LOWEST)
         for _ in iter(self._clock.read, None):
-            self._take()
+            self.take()
 
-    def _take(self) -> None:
+    def take(self) -> None:
+        """Take a reading now."""
         reading: Dict[str, Any] = {
             "time_ns": time.monotonic_ns(),
             "zones": jetson.temperatures(self._root),

@@ -108,8 +108,8 @@ def _figure(run: Run, series: Series, sensor: Sensor, of: str) -> Figure:
             chart, times_s, values, bands, label, width=width, from_zero=sensor.unit == "W"
         )
 
-    what = "the hottest zone" if sensor.quantity == "temperature" else sensor.quantity
-    caption = f"Of {sensor.name} ({what}), {sensor.range}; the bands below say what ran."
+    hottest = ", the hottest zone" * (sensor.quantity == "temperature")
+    caption = f"{sensor.name}{hottest}: {sensor.range}. The bands below say what ran."
     return blocks.both_widths(chart.title, caption, draw)
 
 

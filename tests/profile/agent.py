@@ -64,6 +64,7 @@ def taken(
     after: dict[str, Any] | None = None,
     telemetry: Sequence[lines.Telemetry] = (),
     engines: Sequence[str] = (),
+    series: lines.Series | None = None,
 ) -> Taken:
     """Return a measurement with these samples of each file that ran, [blocks, runs] in ms."""
     blocks, runs = np.shape(samples_ms[0])
@@ -88,6 +89,7 @@ def taken(
                     "block", subject=index, block=turn, samples_ns=samples, wall_ns=wall, gpu_ns=gpu
                 )
             )
+    said += [] if series is None else [series]
     said += [*(telemetry or [moment(), moment()]), line("conditions", **{**QUIET, **(after or {})})]
     for each in said:
         notes.take(each, Silent().task("", 0).__enter__())

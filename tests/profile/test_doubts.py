@@ -245,6 +245,22 @@ def test_a_clock_that_goes_up_and_down_with_the_load_is_not_doubted() -> None:
     assert not list(doubts.about_falling_clocks(series, ("teacher", "student")))
 
 
+def test_a_single_slow_reading_at_the_end_is_not_doubted() -> None:
+    series = alternating((1000.0, 1000.0), gpu_mhz=[1000.0] * 58 + [300.0] * 2)
+    assert not list(doubts.about_falling_clocks(series, ("teacher", "student")))
+
+
+def test_what_was_recorded_over_time_is_judged_with_the_rest(tmp_path: Path) -> None:
+    names = ("teacher", "student")
+    ticks = [moment(busy_ticks=n, all_ticks=4 * n, own_ticks=n) for n in (0, 100)]
+    for clocks, count in (((1000.0, 1000.0), 0), ((1000.0, 600.0), 1)):
+        found = taken(
+            [subject(tmp_path, name) for name in names], [QUIET, QUIET], telemetry=ticks,
+            series=alternating(clocks),
+        )  # fmt: skip
+        assert len([doubt for doubt in doubts.about(found) if "clock fell" in doubt]) == count
+
+
 def test_the_clock_between_turns_does_not_count_and_few_readings_tell_nothing() -> None:
     series = alternating((1000.0, 600.0), turns=[(1, 0, 100)])
     assert not list(doubts.about_falling_clocks(series, ("teacher", "student")))

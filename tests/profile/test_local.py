@@ -191,3 +191,15 @@ def test_torch_is_not_imported() -> None:
         "sys.exit('torch' in sys.modules or 'onnxruntime' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0
+
+
+def test_what_ran_when_is_recorded_between_two_readings_at_least(
+    record: records.Measurement,
+) -> None:
+    series = record.series
+    assert series is not None
+    first = ["teacher", "student", "other", "student", "other", "teacher"]
+    assert [turn.subject for turn in series.turns[:6]] == first
+    ends = [end for turn in series.turns for end in (turn.start_s, turn.end_s)]
+    assert ends == sorted(ends)
+    assert 0 <= ends[0] < ends[-1] <= series.times_s[-1]

@@ -67,6 +67,18 @@ def test_a_model_that_runs_takes_more_than_an_idle_machine(record: records.Measu
     assert ratios[1] is not None
 
 
+def test_what_ran_while_energy_was_measured_is_recorded_for_other_sensors(
+    record: records.Measurement,
+) -> None:
+    assert record.energy is not None
+    series = record.energy.series
+    assert series is not None
+    subjects = [turn.subject for turn in series.turns]
+    assert (subjects[0], subjects[-1]) == (None, None)  # idle, before and after
+    assert set(subjects[1:-1]) == {"teacher", "student"}
+    assert (series.power_w, series.no_power) == ((), None)  # the readings of the energy have it
+
+
 def test_the_readings_are_kept_beside_the_record(
     measured: Path, record: records.Measurement
 ) -> None:

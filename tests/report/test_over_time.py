@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from edgekd.cli import console
 from edgekd.core.run_folder import Run
 from edgekd.core.series import Series, Turn
 from edgekd.report import html, over_time, terminal
@@ -104,12 +105,23 @@ def test_a_single_reading_is_no_line_but_stands_in_the_table(own: Run) -> None:
     assert "tj, temperature (°C)" in shown.text
 
 
+def test_the_hottest_zone_is_named_under_its_figure(own: Run) -> None:
+    shown = section(measured(own, series=BOARD, temperatures_c=(41.5, 57.0)))
+    assert "tj-thermal, the hottest zone: 41.5 to 58.0 °C. The bands" in shown.text
+    assert "The hottest part had" not in shown.text  # which is all that older records tell
+
+
 def test_the_series_of_the_energy_has_figures_of_its_own(own: Run) -> None:
     warm = measured(own, series=BOARD)
     shown = section(used(warm, series=BOARD.model_copy(update={"power_w": ()})))
     names = {image.attributes["aria-labelledby"].partition("-760")[0] for image in shown.all("svg")}
     assert {"power", "temperature-energy", "clock-energy", "temperature-latency"} <= names
     assert "power-energy" not in names  # the readings of the energy are drawn instead
+
+
+def test_nothing_is_folded_where_no_sensor_spoke_while_energy_was_measured(own: Run) -> None:
+    shown = section(used(own, series=NOTHING.model_copy(update={"no_power": None})))
+    assert not shown.all("details")
 
 
 def test_an_older_record_has_no_figures(own: Run) -> None:
@@ -127,6 +139,15 @@ def test_the_terminal_tells_it_in_a_line(own: Run) -> None:
     stream = io.StringIO()
     terminal.render(measured(own, series=BOARD), Console(file=stream, width=200))
     assert f"Meanwhile {expected}." in stream.getvalue()
+
+
+def test_the_command_line_tells_it_in_a_line(own: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    for series, told in ((BOARD, True), (NOTHING, False)):
+        record = measured(own, series=series).measurement
+        assert record is not None
+        console.measurement(record)
+        shown = capsys.readouterr().out
+        assert ("meanwhile temperature 41.5 to 58.0 C (tj-thermal), clock" in shown) is told
 
 
 def test_a_range_that_is_one_value_is_told_once() -> None:

@@ -11,7 +11,7 @@ from edgekd.core.errors import RecordError
 from edgekd.core.records import Consumption, Energy, Measurement
 from edgekd.core.run_folder import Run
 from edgekd.report import blocks, charts, looks, over_time, timeline, words
-from edgekd.report.blocks import Block, Cell, Column, Figure, Note, Section, Table
+from edgekd.report.blocks import Block, Cell, Column, Figure, Folded, Note, Section, Table
 from edgekd.report.svg import Chart
 from edgekd.report.timeline import Band
 
@@ -34,12 +34,13 @@ def section(run: Run) -> Section | None:
     if measured is not None and measured.energy is not None:
         found += _energy(run, measured, measured.energy)
     if measured is not None:
-        found += _warmth(measured)
-        found += over_time.figures(run, measured.series, "latency") if measured.series else []
+        found += _warmth(run, measured)
     return Section("energy", "Energy and temperature", tuple(found)) if found else None
 
 
-def _warmth(measured: Measurement) -> list[Block]:
+def _warmth(run: Run, measured: Measurement) -> list[Block]:
+    if measured.series is not None:
+        return over_time.figures(run, measured.series, "latency")
     if measured.temperatures_c is None:
         return []
     before, after = measured.temperatures_c
@@ -55,7 +56,10 @@ def _energy(run: Run, measured: Measurement, energy: Energy) -> list[Block]:
         found.append(_power(run, measured, energy))
     except RecordError as error:
         found.append(Note(f"Power over time cannot be shown: {error}.", "inconclusive"))
-    return found + (over_time.figures(run, energy.series, "energy") if energy.series else [])
+    if energy.series is not None and any(over_time.sensors(energy.series)):
+        meanwhile = over_time.figures(run, energy.series, "energy")
+        found.append(Folded("Temperature and clocks while energy was measured", tuple(meanwhile)))
+    return found
 
 
 def _overview(run: Run, used: Sequence[tuple[str, Consumption]]) -> Figure:
