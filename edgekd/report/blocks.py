@@ -1,7 +1,7 @@
 """What a page is made of: sections of figures, tables and sentences. Knows no record."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import ClassVar, Literal
 
 from edgekd.report.svg import NARROW, WIDE
@@ -37,6 +37,20 @@ class Table:
     rows: tuple[tuple[Cell, ...], ...]
     sortable: bool = True
     kind: ClassVar[str] = "table"
+
+    @property
+    def told(self) -> "Table":
+        """The table without the columns that are empty in every row."""
+        kept = [
+            place
+            for place in range(len(self.columns))
+            if place == 0 or not self.rows or any(row[place].text for row in self.rows)
+        ]
+        return replace(
+            self,
+            columns=tuple(self.columns[place] for place in kept),
+            rows=tuple(tuple(row[place] for place in kept) for row in self.rows),
+        )
 
 
 @dataclass(frozen=True)

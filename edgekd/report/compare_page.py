@@ -5,7 +5,7 @@ from pathlib import Path
 
 from edgekd import __version__
 from edgekd.core import files
-from edgekd.core.records import Interval
+from edgekd.core.records import Interval, State
 from edgekd.core.run_folder import REFERENCE, Run, is_teachers
 from edgekd.report import charts, looks, plots, words, worth
 from edgekd.report.blocks import (
@@ -47,19 +47,20 @@ def html(found: Comparison, runs: Sequence[Run]) -> str:
     """
     names = [run.name for run in found.runs]
     sections = [
-        Section("numbers", "Numbers", (_table(found), *_verdicts(found))),
+        Section("numbers", "Numbers", (_table(found),)),
         _tradeoff(found),
         _accuracy(found),
         _cost(found),
         _training(names, runs),
         _recipes(found),
     ]
-    return template("base").render(
+    return template("compare").render(
         title=f"Runs {words.listing(names)} side by side",
         about=[
             words.count(len(runs), "run"),
             f"the others are held against {names[0]}",
         ],
+        runs=[(run.name, run.state or "none", _word(run.state)) for run in found.runs],
         doubts=found.doubts,
         sections=[section for section in sections if section.blocks],
         version=__version__,
@@ -81,10 +82,9 @@ def _table(found: Comparison) -> Table:
 
 
 def _row(entry: Entry) -> tuple[Cell, ...]:
-    state = "" if entry.state is None else words.STATE_WORDS[entry.state].capitalize()
     return (
         Cell(_name(entry)),
-        Cell(state, tone=entry.state or ""),
+        Cell(_word(entry.state) if entry.state else "", tone=entry.state or ""),
         _cell(entry.top1_percent),
         _cell(entry.drop_pp),
         _cell(entry.gain_pp),
@@ -97,19 +97,14 @@ def _row(entry: Entry) -> tuple[Cell, ...]:
     )  # fmt: skip
 
 
+def _word(state: State | None) -> str:
+    return "Not judged" if state is None else words.STATE_WORDS[state].capitalize()
+
+
 def _cell(interval: Interval | None) -> Cell:
     if interval is None:
         return number("", None)
     return number(words.estimate(interval, words.digits_apart([interval], 2)), interval.value)
-
-
-def _verdicts(found: Comparison) -> list[Block]:
-    return [
-        Note(f"{run.name}: {run.state}.", run.state)
-        if run.state is not None
-        else Note(f"{run.name}: not judged.", "quiet")
-        for run in found.runs
-    ]
 
 
 def _tradeoff(found: Comparison) -> Section:

@@ -85,6 +85,7 @@ def html(run: Run) -> str:
         summary=_summary(run),
         reasons=_reasons(run),
         cards=_cards(run),
+        confidence=_confidence(run),
         doubts=facts.doubts(run),
         sections=[section for section in sections if section is not None],
         version=__version__,
@@ -148,6 +149,14 @@ def _cards(run: Run) -> list[Card]:
         )
         for student in facts.students(run)
     ]
+
+
+def _confidence(run: Run) -> str:
+    """Return what the intervals of all cards have in common."""
+    latencies = [student.latency for student in facts.students(run) if student.latency]
+    used = [latency.energy.ratio_to_first for latency in latencies if latency.energy]
+    drops = [student.drop_pp for student in facts.students(run)]
+    return words.confidence([*drops, *used, *(latency.ratio_to_first for latency in latencies)])
 
 
 def _figures(student: facts.Student) -> list[Figure]:

@@ -7,7 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgekd.core.records import Interval, Timing
-from edgekd.report import svg, words
+from edgekd.report import naming, svg, words
+from edgekd.report.naming import Box
 from edgekd.report.svg import NARROW, WIDE, Chart, Drawing, Frame, Scale
 
 _LEFT_PX, _BOTTOM_PX, _TOP_PX, _RIGHT_PX = 44, 50, 32, 14
@@ -15,6 +16,7 @@ _PANEL_PX = 250  # height of a small chart
 _BINS = 36
 _FAR = 8.0  # times p90 - p50: slower inferences are counted, not drawn
 _LABEL_PX = 16  # least distance between two labels
+_NEAR_PX = 28  # a name so near its point needs no line to it
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,7 @@ def svg_tradeoff(
         drawing.path(places, "front")
     for point in points:
         _draw_point(drawing, point, x_axis.scale, y_axis.scale, cost[1])
-    _draw_names(drawing, frame, points, [_place(p, x_axis.scale, y_axis.scale) for p in points])
+    _draw_names(drawing, frame, points, x_axis.scale, y_axis.scale)
     return drawing.render()
 
 
@@ -210,17 +212,19 @@ def _draw_point(drawing: Drawing, point: Point, x_scale: Scale, y_scale: Scale, 
 
 
 def _draw_names(
-    drawing: Drawing,
-    frame: Frame,
-    points: Sequence[Point],
-    places: Sequence[tuple[float, float]],
+    drawing: Drawing, frame: Frame, points: Sequence[Point], x_scale: Scale, y_scale: Scale
 ) -> None:
-    """Write each name beside its point, where there is room, none over another."""
-    ys = spread([y - 12 for _, y in places], _LABEL_PX, frame)
-    for point, (x, _), y in zip(points, places, ys, strict=True):
-        fits = x + 10 + svg.text_px(point.name) <= frame.right
-        anchor = "" if fits else "end"
-        drawing.text(x + 10 if fits else x - 10, y, point.name, f"ink s{point.series}", anchor)
+    """Write each name beside its point; a line leads to one that found no room there."""
+    places = [_place(point, x_scale, y_scale) for point in points]
+    lines = [
+        Box(x - 2, y_scale.at(point.top1_percent.high), x + 2, y_scale.at(point.top1_percent.low))
+        for point, (x, _) in zip(points, places, strict=True)
+    ]
+    spots = naming.spots([point.name for point in points], places, lines, frame)
+    for point, (x, y), spot in zip(points, places, spots, strict=True):
+        if abs(spot.y - y) > _NEAR_PX:
+            drawing.line(x, y, spot.x, spot.y - 4, f"leader s{point.series}")
+        drawing.text(spot.x, spot.y, point.name, f"ink s{point.series}", spot.anchor)
 
 
 def _ends(samples_ms: NDArray[np.floating], timing: Timing) -> tuple[float, float]:

@@ -176,6 +176,18 @@ def test_the_page_has_the_charts_of_a_run_with_marks_and_units(page: Node) -> No
         assert all("(" in node.text for node in image.all("text", "label"))
 
 
+def test_the_page_begins_with_the_verdict_of_each_run(
+    page: Node, found: Comparison, runs: list[Run]
+) -> None:
+    (verdicts,) = page.one("main").all("ul", "verdicts")
+    assert [item.text for item in verdicts.all("li")] == ["Failed a/1", "Failed b/1"]
+    unjudged = found.model_copy(
+        update={"runs": tuple(run.model_copy(update={"state": None}) for run in found.runs)}
+    )
+    (verdicts,) = read(compare_page.html(unjudged, runs)).all("ul", "verdicts")
+    assert [item.text for item in verdicts.all("li")] == ["Not judged a/1", "Not judged b/1"]
+
+
 def test_the_page_has_no_two_ids_alike(page: Node) -> None:
     ids = Counter(node.attributes["id"] for node in page.walk() if "id" in node.attributes)
     assert [name for name, count in ids.items() if count > 1] == []

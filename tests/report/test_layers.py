@@ -105,7 +105,7 @@ def test_the_sensitivity_of_another_network_or_target_does_not(
 ) -> None:
     same = {"target": "onnx-int8", "parents": own.artifacts["onnx-int8"].parents}
     found = test_sensitivity.record(**(same | change))
-    assert {tuple(row[4:]) for row in rows(replace(own, sensitivity=found))} == {("", "")}
+    assert {len(row) for row in rows(replace(own, sensitivity=found))} == {4}
 
 
 def test_times_that_cannot_be_read_are_named(own: Run) -> None:

@@ -60,7 +60,7 @@ def section(run: Run) -> Section:
     except RecordError as error:
         found.append(Note(f"The single samples cannot be shown: {error}.", "inconclusive"))
     else:
-        found.append(_histograms(run, measured, samples))
+        found += _distributions(run, measured, samples)
     found += [_further(measured), _more(measured)]
     return Section("latency", "Latency", tuple(found))
 
@@ -165,7 +165,9 @@ def _more(measured: Measurement) -> Folded:
     return Folded("Loading, first inference, memory and drift", (table,))
 
 
-def _histograms(run: Run, measured: Measurement, samples: dict[str, NDArray[np.float64]]) -> Panels:
+def _distributions(
+    run: Run, measured: Measurement, samples: dict[str, NDArray[np.float64]]
+) -> tuple[Panels, Figure]:
     series = looks.series(run)
     figures = []
     for place, timing in enumerate(measured.timings):
@@ -177,8 +179,7 @@ def _histograms(run: Run, measured: Measurement, samples: dict[str, NDArray[np.f
         )
         drawn = plots.svg_histogram(chart, mine, timing, series.get(timing.subject, looks.STEP))
         figures.append(Figure(timing.subject, "", drawn))
-    figures.append(_steadiness(series, measured, samples))
-    return Panels(tuple(figures))
+    return Panels(tuple(figures)), _steadiness(series, measured, samples)
 
 
 def _steadiness(
@@ -200,5 +201,9 @@ def _steadiness(
         "steadiness", "Median of each block against the whole", "A steady machine gives flat lines."
     )
     labels = ("block (number)", "difference (%)")
-    drawn = plots.svg_lines(chart, curves, labels)
-    return Figure("Steadiness, block by block", "", drawn)
+
+    def draw(width: int) -> str:
+        return plots.svg_lines(chart, curves, labels, width=width)
+
+    caption = f"{chart.title}. {chart.description}"
+    return blocks.both_widths("Steadiness, block by block", caption, draw)

@@ -138,10 +138,9 @@ def _table(found: _Timed) -> Table:
         )
         for layer in found.layers
     )
-    caption = (
-        f"Each layer of {found.name} as the engine runs it; what it costs in INT8, where that was "
-        "measured."
-    )
+    caption = f"Each layer of {found.name} as the engine runs it."
+    if found.sensitivity:
+        caption += " What one costs is measured with it alone in INT8."
     return Table(caption, _COLUMNS, rows)
 
 
