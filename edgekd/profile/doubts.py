@@ -106,7 +106,8 @@ def about_clocks(
     A clock that is not locked falls between turns, which tells nothing.
     """
     if before.power_mode != after.power_mode:
-        yield f"the power mode changed from {before.power_mode} to {after.power_mode} meanwhile"
+        modes = [each.power_mode or "one that is not told" for each in (before, after)]
+        yield f"the power mode changed from {modes[0]} to {modes[1]} meanwhile"
     if before.gpu is not None and after.gpu is not None:
         bounds = [(gpu.min_mhz, gpu.max_mhz) for gpu in (before.gpu, after.gpu)]
         seen_mhz = [moment.gpu_mhz for moment in between if moment.gpu_mhz is not None]

@@ -139,9 +139,6 @@ class Taken:
         yield from self._about_the_engine()
         if locked is False:
             yield "clocks are not locked: they follow load and heat (a Jetson has jetson_clocks)"
-        clocks_mhz = [moment.gpu_mhz for moment in self.notes.telemetry if moment.gpu_mhz]
-        if clocks_mhz:
-            yield f"the GPU's clock between turns: {min(clocks_mhz):g} to {max(clocks_mhz):g} MHz"
         if noise is None:
             yield "under 12 blocks there is no A/A comparison, so the noise is not known"
             return

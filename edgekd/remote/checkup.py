@@ -18,6 +18,7 @@ _MENDS = {
 }
 _QUIET = "end other programs, such as the desktop (sudo systemctl isolate multi-user.target)"
 _UNKNOWN = "the board does not say"
+_TRTEXEC = "it builds where Python has no TensorRT: name its path as 'trtexec' in the inventory"
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,7 @@ def examine(place: inventory.Place, probe: lines.Probe) -> Iterator[Finding]:
         yield (
             Finding("trtexec", "ok", probe.trtexec)
             if probe.trtexec
-            else Finding("trtexec", "missing", "name its path as 'trtexec', if it is there at all")
+            else Finding("trtexec", "missing", _TRTEXEC)
         )
 
 
