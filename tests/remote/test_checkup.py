@@ -135,7 +135,8 @@ def test_what_the_board_does_not_say_is_unknown_and_no_fault() -> None:
     [
         ("32.7.4", "4.6"), ("35.1", "5.0.2"), ("35.4.1", "5.1.2"), ("35.6.3", "5.1"),
         ("36.3.0", "6.0"), ("36.4.0", "6.1"), ("36.4.3", "6.2"), ("36.4.7", "6.2.1"),
-        ("38.2.2", "7.0"), ("39.2", "7.2"), ("36.4.9", None), ("35.10", None), ("40.1", None), ("3.9", None),
+        ("38.2.2", "7.0"), ("39.2", "7.2"), ("36.4.9", None), ("35.10", None),
+        ("40.1", None), ("3.9", None),
     ],
 )  # fmt: skip
 def test_a_release_is_that_of_a_jetpack_or_unknown(l4t: str, jetpack: str | None) -> None:
