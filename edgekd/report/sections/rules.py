@@ -6,7 +6,7 @@ from edgekd.core.findings import message
 from edgekd.core.records import Finding
 from edgekd.core.run_folder import Run
 from edgekd.report import blocks, charts, facts, looks, words
-from edgekd.report.blocks import Block, Cell, Column, Note, Section, Table
+from edgekd.report.blocks import Block, Cell, Column, Note, Section, Table, Tone
 from edgekd.report.svg import Chart
 
 _COLUMNS = (
@@ -48,7 +48,8 @@ def _row(finding: Finding) -> tuple[Cell, ...]:
     unit, measured = words.unit(finding.unit), finding.measured
     name = words.rule(finding.rule)
     name += " (informative)" if finding.informative else ""
-    state = Cell(words.STATE_WORDS[finding.state].capitalize(), tone=finding.state)
+    tone: Tone = "quiet" if finding.informative else finding.state
+    state = Cell(words.STATE_WORDS[finding.state].capitalize(), tone=tone)
     limit = blocks.number(f"{_SIGNS[finding.bound]} {finding.limit:g}{unit}", finding.limit)
     if measured is None:
         unknown = [blocks.number("not known", None)] * 3
