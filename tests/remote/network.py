@@ -26,36 +26,36 @@ from edgekd.remote.ssh import Ssh
 from tests.remote import sshd
 
 MISSING = "network namespaces cannot be made"
+_IP = shutil.which("ip") or "/usr/sbin/ip"
 _CLONE_NEWNET = 0x40000000  # setns(2)
 _HERE = "10.1.0.1/24"  # of this thread, at the network's switch
 _NAMESPACES = ("unshare", "--net", "--pid", "--fork", "--kill-child", "--mount-proc")
-_TRIAL = """
-ip link add type veth && ip link add switch type bridge &&
+_TRIAL = f"""
+{_IP} link add type veth && {_IP} link add switch type bridge &&
 mount --bind /dev/null /proc/sys/kernel/random/boot_id
 """
 # The first process of a board, in namespaces of its own. $1: its boot id; $2: its sshd_config; $3:
 # its /sys/bus, or ""; then its addresses, one for each cable: plugged when it has said "on".
-_INIT = """
-mount --bind "$1" /proc/sys/kernel/random/boot_id && ip link set lo up || exit 1
+_INIT = f"""
+mount --bind "$1" /proc/sys/kernel/random/boot_id && {_IP} link set lo up || exit 1
 [ -z "$3" ] || mount --bind "$3" /sys/bus || exit 1
 config=$2; shift 3; echo on; read -r plugged || exit 1
 number=0
 for address; do
-  ip address add "$address/24" dev "port$number" && ip link set "port$number" up || exit 1
+  {_IP} address add "$address/24" dev "port$number" && {_IP} link set "port$number" up || exit 1
   number=$((number + 1))
 done
-SSHD -D -e -f "$config" & exec cat > /dev/null
-""".replace("SSHD", sshd.PROGRAM)
+{sshd.PROGRAM} -D -e -f "$config" & exec cat > /dev/null
+"""
 
 
 @cache
 def possible() -> bool:
     """Say whether this user may make namespaces, and has the programs for it."""
-    programs = ("ip", "unshare", sshd.PROGRAM)
-    if os.geteuid() != 0 or not all(map(shutil.which, programs)):
+    if os.geteuid() != 0 or not all(map(shutil.which, (_IP, "unshare", sshd.PROGRAM))):
         return False
     tried = subprocess.run([*_NAMESPACES, "sh", "-c", _TRIAL], capture_output=True, check=False)
-    return tried.returncode == 0
+    return tried.returncode == 0 and Path("/proc/thread-self/children").exists()
 
 
 @dataclass
@@ -171,7 +171,7 @@ class Board:
             self._power.communicate()
             self._power = None
             for cable in self._cables():  # the kernel takes them away, but a little later
-                subprocess.run(["ip", "link", "delete", cable], capture_output=True, check=False)
+                subprocess.run([_IP, "link", "delete", cable], capture_output=True, check=False)
 
     def reflash(self) -> None:
         """Install it anew: it has another host key then, at the same address."""
@@ -289,4 +289,4 @@ def _inside(pid: int) -> Iterator[None]:
 
 
 def _ip(*words: object) -> None:
-    subprocess.run(["ip", *map(str, words)], check=True)
+    subprocess.run([_IP, *map(str, words)], check=True)
