@@ -15,6 +15,7 @@ from onnx import helper
 from edgekd.core import specs
 from edgekd.core.progress import Silent
 from edgekd.core.records import Normalisation
+from edgekd.core.series import known
 from edgekd.data import sources
 from edgekd.evaluate import accuracy
 from edgekd.pipeline import engines, profile
@@ -105,6 +106,17 @@ def test_the_state_of_the_board_is_told(measured: Profiled) -> None:
     assert record.clocks_locked is not None
     assert record.temperatures_c is not None
     assert 0 < min(record.temperatures_c) <= max(record.temperatures_c) < 100
+
+
+def test_temperature_and_clock_are_told_over_time(measured: Profiled) -> None:
+    series = measured.measurement.series
+    assert series is not None
+    assert series.hottest is not None
+    hottest_c = known(series.temperatures_c[series.hottest])
+    assert 0 < min(hottest_c) <= max(hottest_c) < 100
+    assert min(known(series.gpu_mhz)) > 0
+    seconds = series.times_s[-1]
+    assert len(series.times_s) > min(seconds, 100)  # about two a second, if they are not thinned
 
 
 def test_an_inference_takes_energy_that_a_module_can_draw(measured: Profiled) -> None:
