@@ -29,6 +29,7 @@ class Row(Part):
     reason: str = ""  # why it failed, or is doubtful
     exit_status: int = 0  # what the command would have ended with for this cell alone
     attempts: int = 1
+    lost: tuple[str, ...] = ()  # why, of each attempt before the last
     resumed: bool = False  # taken over from an earlier command
 
 

@@ -125,13 +125,16 @@ def _attempted(
     cell: Cell, work: Work, folder: Path, pauses_s: Sequence[float], stop: threading.Event
 ) -> Row:
     """Do one cell; only a connection that was lost or refused is worth another attempt."""
+    lost: list[str] = []
     for attempt, pause_s in enumerate((*pauses_s, None), start=1):
         try:
-            return work(cell, folder).model_copy(update={"attempts": attempt})
+            row = work(cell, folder)
+            return row.model_copy(update={"attempts": attempt, "lost": tuple(lost)})
         except EdgekdError as error:
             again = isinstance(error, LostError | AbsentError) and not stop.is_set()
             if pause_s is None or not again:
                 return _failure(cell, str(error), error.exit_status, attempt)
+            lost.append(str(error))
             log.warning("%s. Trying again in %.0f s.", str(error).rstrip("."), pause_s)
             stop.wait(pause_s)
         except Exception as error:  # one cell's fault is not the others'

@@ -98,6 +98,7 @@ def test_a_cell_whose_board_restarts_is_measured_anew_as_a_whole(
     assert "it has restarted meanwhile: look at its power supply" in err
     rows = json.loads((model.parent / "out" / "fleet.json").read_text())["rows"]
     assert [row["attempts"] for row in rows] == [2, 1]
+    assert "it has restarted meanwhile" in rows[0]["lost"][0]
     for row in rows:
         record = records.read(records.Measurement, model.parent / "out" / row["record"])
         assert record.boot_id == board.boot_id

@@ -89,7 +89,7 @@ def test_results_are_not_overwritten_unasked(tmp_path: Path) -> None:
 def test_a_lost_connection_is_tried_again_and_counted(tmp_path: Path) -> None:
     worker = Worker(tmp_path, a=[LostError("cut"), LostError("cut")])
     (row,) = fleet.run([A], worker, tmp_path, pauses_s=(0, 0)).rows
-    assert (row.state, row.attempts) == ("measured", 3)
+    assert (row.state, row.attempts, row.lost) == ("measured", 3, ("cut", "cut"))
 
 
 def test_attempts_end(tmp_path: Path) -> None:
