@@ -65,6 +65,8 @@ class Chain:
 
     links: dict[str, Link]
     outside: tuple[str, ...]  # SHA-256 of weights that were not made in this run
+    commands: tuple[tuple[str, ...], ...]  # that had a part in the run
+    data: DataIdentity | None
     breaks: tuple[Break, ...]
 
 
@@ -90,16 +92,14 @@ def seal(folder: Path, recipe: str, device: str, seed: int) -> Manifest:
     Raises:
         RecordError: a record cannot be read.
     """
-    run = run_folder.read(folder)
-    chain = walk(run)
-    kept = [made.kept for made in _made(run)]
+    chain = walk(run_folder.read(folder))
     manifest = Manifest(
         provenance=provenance.environment(seed),
         parents=chain.outside,
         recipe=recipe,
         device=device,
-        commands=tuple(dict.fromkeys(record.provenance.command for record in kept)),
-        data=_data(run),
+        commands=chain.commands,
+        data=chain.data,
         files=chain.links,
     )
     records.write(manifest, folder / FILE)
@@ -147,7 +147,8 @@ def walk(run: Run) -> Chain:
         sources = tuple(name for name in ("ladder.json", "verdict.json") if name in links)
         made_from = sources if path == REPORT else ()
         links[path] = Link(sha256=hash_of(run.folder / path), made_from=made_from)
-    return Chain(links, tuple(dict.fromkeys(outside)), tuple(breaks))
+    commands = tuple(dict.fromkeys(one.kept.provenance.command for one in made))
+    return Chain(links, tuple(dict.fromkeys(outside)), commands, _data(run), tuple(breaks))
 
 
 def check_records(run: Run) -> None:

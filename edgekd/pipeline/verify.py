@@ -100,11 +100,19 @@ def _contradictions(folder: Path, kept: Manifest) -> list[Break]:
     chain = manifest.walk(run_folder.read(folder))
     breaks = [one for one in chain.breaks if one.file in kept.files]
     for path, link in kept.files.items():
-        found = chain.links[path].made_from
-        if set(found) != set(link.made_from):
-            breaks.append(Break(path, f"made from {link.made_from}", f"made from {found}"))
-    if chain.outside != kept.parents:
-        breaks.append(Break(manifest.FILE, f"weights {kept.parents}", f"weights {chain.outside}"))
+        made_from = chain.links[path].made_from
+        if set(made_from) != set(link.made_from):
+            breaks.append(Break(path, f"made from {link.made_from}", f"made from {made_from}"))
+    for path, link in chain.links.items():
+        if link.made_from and path not in (*kept.files, manifest.REPORT):
+            breaks.append(Break(path, "no such record: the manifest has none", link.sha256))
+    for what, said, found in (
+        ("weights of elsewhere", kept.parents, chain.outside),
+        ("commands", kept.commands, chain.commands),
+        ("images", kept.data, chain.data),
+    ):
+        if said != found:
+            breaks.append(Break(manifest.FILE, f"{what}: {found}", f"{what}: {said}"))
     return breaks
 
 

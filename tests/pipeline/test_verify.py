@@ -99,6 +99,27 @@ def test_a_file_that_is_not_part_of_the_run_is_only_noted(run: Path) -> None:
     assert found.notes == ("'notes.txt' is not part of the run",)
 
 
+def test_a_record_that_was_added_later_is_found(run: Path) -> None:
+    builders.write_accuracy(run, "other", builders.Step(), images=100, correct=90)
+    found = verify.verify(run)
+    assert found.state == "broken"
+    assert "accuracy/other.json" in {fault.file for fault in found.breaks}
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "told"),
+    [("commands", [["edgekd", "run", "other"]], "commands"), ("data", None, "images")],
+)
+def test_a_manifest_that_says_other_than_the_records_is_found(
+    run: Path, field: str, value: object, told: str
+) -> None:
+    tree = json.loads((run / "manifest.json").read_text())
+    (run / "manifest.json").write_text(json.dumps(tree | {field: value}))
+    (fault,) = verify.verify(run).breaks
+    assert fault.file == "manifest.json"
+    assert fault.expected.startswith(told)
+
+
 def test_a_manifest_that_was_changed_with_its_file_is_found_by_the_noted_hash(run: Path) -> None:
     noted = files.sha256_of(run / "manifest.json")
     before = files.sha256_of(run / "log.txt")
