@@ -79,10 +79,9 @@ def profile(
         for found in models
     ]
     measurement = local.measure(subjects, spec, images_nchw, out, progress, fleet)
+    ran = [one.reported(timing) for one, timing in zip(subjects, measurement.timings, strict=True)]
     rows = (
-        layer_times.measure(
-            subjects[-1].runs[0], images_nchw, place, spec.threads, _beside(out, "layers.json")
-        )
+        layer_times.measure(ran[-1], images_nchw, place, spec.threads, _beside(out, "layers.json"))
         if layers
         else ()
     )
@@ -91,8 +90,8 @@ def profile(
     names = ["accuracy.json"] if against is None else ["accuracy-reference.json", "accuracy.json"]
     paths = [_beside(out, name) for name in names]
     accuracies = [
-        _classify(one, found, images, spec, path, progress, fleet)
-        for one, found, path in zip(subjects, models, paths, strict=True)
+        _classify(one, file, found, images, spec, path, progress, fleet)
+        for one, file, found, path in zip(subjects, ran, models, paths, strict=True)
     ]
     drop = None if against is None else _drop(*paths)
     return Profiled(measurement, tuple(accuracies), drop, rows)
@@ -181,6 +180,7 @@ def _batch(
 
 def _classify(
     one: Subject,
+    file: Path,
     found: _Model,
     images: ImageSet,
     spec: specs.Profile,
@@ -191,7 +191,7 @@ def _classify(
     normalisation = found.notes.normalisation
     assert normalisation is not None, "checked where the images were read"
     logits_nk = accuracy.logits_of(
-        one.runs[0],
+        file,
         images,
         normalisation,
         name=one.name,

@@ -42,6 +42,11 @@ class Subject:
         """Return the files that the agent opens."""
         return self.plans or (self.path,)
 
+    def reported(self, timing: records.Timing) -> Path:
+        """Return the file whose latency ``timing`` tells: of several engines, one."""
+        plans = zip(self.plans, timing.builds, strict=True)
+        return next((plan for plan, build in plans if build.p50_ms == timing.p50_ms), self.path)
+
 
 @dataclass(frozen=True)
 class Taken:

@@ -106,14 +106,23 @@ def test_of_several_engines_the_slowest_is_reported_but_of_the_reference_the_qui
     assert student.ratio_to_first is not None
     assert student.ratio_to_first.value == pytest.approx(4 / 6)
     assert [build.p50_ms.value for build in student.builds] == [2.0, 4.0]
+    files = [one.reported(timing) for one, timing in zip(models, found.timings, strict=True)]
+    assert files == [models[0].plans[1], models[1].plans[1]]
     assert sorted(found.samples()) == [
         "student", "student build 1", "teacher", "teacher build 1",
     ]  # fmt: skip
 
 
 def test_engines_of_a_model_that_is_alone_give_the_slowest(tmp_path: Path) -> None:
-    found = taken([subject(tmp_path, "net", plans=2)], [STEADY, 2 * STEADY])
-    assert found.timings[0].p50_ms.value == 4.0
+    model = subject(tmp_path, "net", plans=2)
+    (timing,) = taken([model], [2 * STEADY, STEADY]).timings
+    assert timing.p50_ms.value == 4.0
+    assert model.reported(timing) == model.plans[0]
+
+
+def test_a_file_that_runs_itself_is_the_one_that_is_reported(tmp_path: Path) -> None:
+    model = subject(tmp_path, "net")
+    assert model.reported(taken([model], [STEADY]).timings[0]) == model.path
 
 
 def test_a_a_compares_odd_blocks_of_the_first_with_even_ones(tmp_path: Path) -> None:
