@@ -19,6 +19,7 @@ if TYPE_CHECKING:  # records stand on pydantic, which `edgekd --help` need not w
 
 _LEVELS = {-1: logging.ERROR, 0: logging.WARNING, 1: logging.INFO, 2: logging.DEBUG}
 _SECONDS_BETWEEN_LINES = 10.0
+_WIDTH_IN_FILES = 100  # where no terminal tells its own
 
 
 def is_first_process() -> bool:
@@ -56,7 +57,8 @@ def show(run: Run) -> None:
 
     from edgekd.report import terminal
 
-    terminal.render(run, Console())
+    in_a_file = not sys.stdout.isatty() and "COLUMNS" not in os.environ
+    terminal.render(run, Console(width=_WIDTH_IN_FILES if in_a_file else None))
 
 
 def verdict(found: Verdict) -> None:

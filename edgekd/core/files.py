@@ -35,7 +35,7 @@ def replacing(path: Path) -> Iterator[Path]:
     except OSError as error:
         if error.errno in _FULL:
             raise EnvironmentMissingError(
-                f"the disk that holds '{path}' is full: free some space, then go on with --resume"
+                f"the disk that holds '{path}' is full: free some space, then start it again"
             ) from error
         if error.errno in _REFUSED:
             raise EnvironmentMissingError(
@@ -61,6 +61,27 @@ def check_place(path: Path) -> None:
     except OSError as error:
         raise EnvironmentMissingError(
             f"'{path}' cannot be written: {error.strerror}; name another place"
+        ) from error
+
+
+def make_folder(path: Path, *, new: bool = False) -> None:
+    """Make a folder and those above it.
+
+    Args:
+        path: of the folder.
+        new: refuse one that is there already.
+
+    Raises:
+        FileExistsError: it must be new, and is not.
+        EnvironmentMissingError: it cannot be made.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=not new)
+    except OSError as error:
+        if new and isinstance(error, FileExistsError):
+            raise
+        raise EnvironmentMissingError(
+            f"the folder '{path}' cannot be made: {error.strerror}; name another place with --out"
         ) from error
 
 

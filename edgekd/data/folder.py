@@ -3,6 +3,7 @@
 ``val`` is the test set. Classes are numbered in the order of their names.
 """
 
+import contextlib
 import hashlib
 import logging
 import os
@@ -19,12 +20,15 @@ from edgekd.core.records import Split
 from edgekd.data.fit import DEEP_MODES, fit
 from edgekd.data.images import Decoded, ImageSet, image_set
 
+_FAR = 5  # times larger: no network that takes such images was meant
 _LOG = logging.getLogger(__name__)
 _SIZE = 224
 _FOLDERS: dict[Split, str] = {"train": "train", "validation": "validation", "test": "val"}
 _SUFFIXES = frozenset(
     (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
 )  # torchvision's
+# What Pillow raises on damaged files, by format.
+_DAMAGE = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error, IndexError)
 
 
 class Folder:
@@ -60,6 +64,9 @@ class Folder:
             paths += found
             labels += [label] * len(found)
 
+        if split == "train":
+            _warn_of_enlarging(paths[0], self._size)
+
         def decode(row: int) -> NDArray[np.uint8]:
             return _decode(paths[row], self._size)
 
@@ -85,8 +92,8 @@ class Folder:
             if only:
                 where = there[0] if only[0] in first else name
                 raise DataError(
-                    f"'{self._place / there[0]}' and '{self._place / name}' differ in "
-                    f"{len(only)} class folders: '{only[0]}' is only in '{where}'"
+                    f"'{self._place / there[0]}' and '{self._place / name}' differ in their class "
+                    f"folders, {len(only)} in all: '{only[0]}' is only in '{where}'"
                 )
 
 
@@ -111,16 +118,27 @@ def _images(folder: Path) -> list[Path]:
             f"class folder '{folder}' has no images; expected {', '.join(sorted(_SUFFIXES))}"
         )
     if others:
-        _LOG.warning("'%s': %d files are no images, as '%s'", folder, len(others), min(others).name)
+        _LOG.warning("'%s': not images (%d), as '%s'", folder, len(others), min(others).name)
     return sorted(found)
+
+
+def _warn_of_enlarging(path: Path, size: int) -> None:
+    """Say that thumbnails are blown up, which costs time and brings nothing."""
+    from PIL import Image
+
+    with contextlib.suppress(*_DAMAGE, Image.DecompressionBombError), Image.open(path) as image:
+        if _FAR * max(image.size) <= size:
+            _LOG.warning(
+                "'%s' has %d x %d pixels and is enlarged to %d x %d, which costs %d times as much: "
+                "see data.image_size, or --image-size",
+                path, *image.size, size, size, size**2 // (image.width * image.height),
+            )  # fmt: skip
 
 
 def _decode(path: Path, size: int) -> NDArray[np.uint8]:
     """Read one file as RGB [size, size, 3]."""
     from PIL import Image
 
-    # What Pillow raises on damaged files, by format.
-    damage = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error, IndexError)
     try:
         with Image.open(path) as image:
             if image.mode.startswith(DEEP_MODES):
@@ -128,5 +146,5 @@ def _decode(path: Path, size: int) -> NDArray[np.uint8]:
                     f"'{path}' has more than 8 bits for a pixel (mode {image.mode}): convert it"
                 )
             return fit(image.convert("RGB"), size)
-    except (*damage, Image.DecompressionBombError) as error:
+    except (*_DAMAGE, Image.DecompressionBombError) as error:
         raise DataError(f"'{path}' cannot be read as an image: {error}") from error

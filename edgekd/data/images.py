@@ -201,7 +201,7 @@ def image_set(
     if not len(pixels):
         raise DataError(f"{where} holds no images")
     if len(names) < 2:  # noqa: PLR2004  a choice
-        raise DataError(f"{where} has {len(names)} classes; expected two or more")
+        raise DataError(f"{where} has too few classes ({len(names)}); expected two or more")
     if found.shape != (len(pixels),) or found.dtype.kind not in "iu":
         raise DataError(
             f"{where}: the labels are {found.dtype} {list(found.shape)}; expected one integer for "

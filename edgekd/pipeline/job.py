@@ -177,7 +177,7 @@ def _alone(folder: Path, workers: Workers) -> Iterator[None]:
     if not workers.main:
         yield
         return
-    folder.mkdir(parents=True, exist_ok=True)
+    files.make_folder(folder)
     handle = os.open(folder, os.O_RDONLY)
     try:
         _lock(handle, folder)

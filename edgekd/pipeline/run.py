@@ -1,9 +1,10 @@
 """The whole job, from the teacher to the verdict."""
 
+import contextlib
 import shutil
 from pathlib import Path
 
-from edgekd.core import run_folder
+from edgekd.core import files, run_folder
 from edgekd.core.errors import UsageError
 from edgekd.core.progress import Progress
 from edgekd.core.run_folder import REFERENCE, Run
@@ -88,12 +89,16 @@ def next_folder(base: Path, *, resume: bool) -> Path:
 
     Raises:
         UsageError: there is none to resume.
+        EnvironmentMissingError: the folder cannot be made.
     """
     taken = sorted(int(path.name) for path in base.glob("*") if path.name.isdigit())
     if resume:
         if not taken:
             raise UsageError(f"there is no run to resume in '{base}': name its folder with --out")
         return base / str(taken[-1])
-    folder = base / str(taken[-1] + 1 if taken else 1)
-    folder.mkdir(parents=True)  # so that another run that starts now takes another number
-    return folder
+    number = taken[-1] + 1 if taken else 1
+    while True:  # another run that starts now takes another number
+        with contextlib.suppress(FileExistsError):
+            files.make_folder(base / str(number), new=True)
+            return base / str(number)
+        number += 1

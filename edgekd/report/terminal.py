@@ -1,7 +1,9 @@
 """A run's tables for the terminal; plain text where there are no colours."""
 
+from dataclasses import dataclass, field
+
 from rich import box
-from rich.console import Console, Group, RenderableType
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.table import Table
 from rich.text import Text
 
@@ -16,6 +18,7 @@ _STYLES: dict[State, str] = {
     "inconclusive": "bold yellow",
 }
 _STATE_WIDTH = 13
+_NAME_WIDTH = 12  # of the first column at least; where there is less, each row becomes a list
 _MILLION, _MIB = 1e6, 2**20
 
 
@@ -36,15 +39,13 @@ def ladder_table(run: Run) -> RenderableType:
     rungs = list(run.ladder.rungs)
     if run.ladder.control:
         rungs.append(run.ladder.control.rung)
-    table = _table("Stage ladder" + _images(run))
     sure = words.confidence([rung.accuracy for rung in rungs])
-    table.add_column("stage", overflow="fold")
-    for name in (f"top-1 % [{sure}]", f"drop pp [{sure}]", "M MACs", "MiB"):
-        table.add_column(name, justify="right", no_wrap=True)
+    columns = ("stage", f"top-1 % [{sure}]", f"drop pp [{sure}]", "M MACs", "MiB")
+    table = _Rows("Stage ladder" + _images(run), columns)
     macs_digits = min(2, words.digits_for(rung.macs / _MILLION for rung in rungs))
     size_digits = min(3, words.digits_for(rung.bytes / _MIB for rung in rungs))
     for rung in rungs:
-        table.add_row(
+        table.add(
             Text(rung.name, style="bold" if rung.name == run.ladder.blamed else ""),
             Text(words.estimate(rung.accuracy, 2)),
             Text("-" if rung.drop_pp is None else words.estimate(rung.drop_pp, 2)),
@@ -63,21 +64,19 @@ def latency_table(run: Run) -> RenderableType:
         return Text("no latency: the run's artifacts were not measured yet")
     measured = facts.latencies(run)
     first = run.measurement
-    table = _table(
-        f"Latency on {first.device}, batch {first.batch}, threads {first.threads}, "
-        f"{first.timings[0].runs} runs each"
-    )
     sure = words.confidence([item.timing.p50_ms for item in measured])
-    table.add_column("artifact", overflow="fold")
     whose = "x teacher" if measured[0].timing.subject == REFERENCE else "x first"
-    for name in (f"p50 ms [{sure}]", "p90", "p99", whose, "MACs"):
-        table.add_column(name, justify="right", no_wrap=True)
+    table = _Rows(
+        f"Latency on {first.device}, batch {first.batch}, threads {first.threads}, "
+        f"{first.timings[0].runs} runs each",
+        ("artifact", f"p50 ms [{sure}]", "p90", "p99", whose, "MACs"),
+    )
     p50s = [item.timing.p50_ms for item in measured]
     digits = words.digits_apart(p50s, words.digits_for(p50.value for p50 in p50s))
     for item in measured:
         timing = item.timing
         ratio = timing.ratio_to_first
-        table.add_row(
+        table.add(
             Text(timing.subject),
             Text(words.estimate(timing.p50_ms, digits)),
             Text(words.three_digits(timing.p90_ms.value)),
@@ -102,13 +101,14 @@ def energy_table(run: Run) -> RenderableType | None:
     used = [(t.subject, t.energy) for t in run.measurement.timings if t.energy is not None]
     intervals = [one.per_image_mj for _, one in used]
     digits = words.digits_apart(intervals, words.digits_for(one.value for one in intervals))
-    table = _table(f"Energy of the {energy.scope} by {energy.source}, above idle")
-    table.add_column("artifact", overflow="fold")
-    for name in (f"mJ an image [{words.confidence(intervals)}]", "x first", "W with idle"):
-        table.add_column(name, justify="right", no_wrap=True)
+    sure = words.confidence(intervals)
+    table = _Rows(
+        f"Energy of the {energy.scope} by {energy.source}, above idle",
+        ("artifact", f"mJ an image [{sure}]", "x first", "W with idle"),
+    )
     for name, one in used:
         ratio = one.ratio_to_first
-        table.add_row(
+        table.add(
             Text(name),
             Text(words.estimate(one.per_image_mj, digits)),
             Text("-" if ratio is None else words.estimate(ratio, 2)),
@@ -138,16 +138,53 @@ def verdict_lines(run: Run) -> list[RenderableType]:
     return [*lines, last]
 
 
-def _table(title: str) -> Table:
-    return Table(
-        title=Text(title, style="bold"),
-        title_justify="left",
-        box=box.SIMPLE_HEAD,
-        show_edge=False,
-        pad_edge=False,
-        padding=(0, 1, 0, 0),
-        header_style="",
-    )
+@dataclass
+class _Rows:
+    """Rows as a table; where that is wider than the terminal, as a list for each row."""
+
+    title: str
+    columns: tuple[str, ...]  # the first one names the row
+    rows: list[tuple[Text, ...]] = field(default_factory=list)
+
+    def add(self, *cells: Text) -> None:
+        self.rows.append(cells)
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        yield self._table() if self._least_width() <= options.max_width else self._lists()
+
+    def _least_width(self) -> int:
+        widths = [
+            max(len(name), *(row[place].cell_len for row in self.rows))
+            for place, name in enumerate(self.columns)
+        ]
+        return min(widths[0], _NAME_WIDTH) + sum(widths[1:]) + 2 * len(widths[1:])
+
+    def _table(self) -> Table:
+        table = Table(
+            title=Text(self.title, style="bold"),
+            title_justify="left",
+            box=box.SIMPLE_HEAD,
+            show_edge=False,
+            pad_edge=False,
+            padding=(0, 1, 0, 0),
+            header_style="",
+        )
+        table.add_column(self.columns[0], overflow="fold")
+        for name in self.columns[1:]:
+            table.add_column(name, justify="right", no_wrap=True)
+        for row in self.rows:
+            table.add_row(*row)
+        return table
+
+    def _lists(self) -> Group:
+        lines = [Text(self.title, style="bold")]
+        for name, *cells in self.rows:
+            lines.append(name)
+            lines += [
+                Text.assemble(f"  {column}: ", cell)
+                for column, cell in zip(self.columns[1:], cells, strict=True)
+            ]
+        return Group(*lines)
 
 
 def _images(run: Run) -> str:

@@ -163,6 +163,18 @@ def test_init_writes_a_recipe_that_is_valid(tmp_path: Path) -> None:
     assert "torchvision:resnet18" in plan.stdout
 
 
+def test_init_lines_up_its_comments_and_tells_what_is_not_there(tmp_path: Path) -> None:
+    (tmp_path / "w.pth").write_bytes(b"")
+    options = ("--model", "mine:build", "--weights", "w.pth", "--data", "folder:cats")
+    done = edgekd("init", *options, cwd=tmp_path)
+    assert "note: 'cats' is not there yet" in done.stderr
+    assert "w.pth" not in done.stderr
+    text = (tmp_path / "recipe.toml").read_text()
+    keys = ("model = ", "weights = ", "source = ", "image_size = ", "augment = ", "criterion = ")
+    lines = [line for line in text.splitlines() if line.startswith(keys)]
+    assert [line.index("#") for line in lines] == [37] * len(keys)
+
+
 def test_init_keeps_a_file_that_is_there(tmp_path: Path) -> None:
     (tmp_path / "mine.toml").write_text("precious")
     assert edgekd("init", "--out", "mine.toml", cwd=tmp_path).returncode == 2

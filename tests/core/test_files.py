@@ -111,3 +111,16 @@ def test_sha256_is_that_of_the_bytes(tmp_path: Path) -> None:
     content = bytes(range(256)) * 5000
     (tmp_path / "file").write_bytes(content)
     assert files.sha256_of(tmp_path / "file") == hashlib.sha256(content).hexdigest()
+
+
+def test_a_folder_that_cannot_be_made_is_the_environment_s_fault(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(EnvironmentMissingError, match="Not a directory; name another place"):
+        files.make_folder(tmp_path / "file" / "runs")
+
+
+def test_a_folder_that_must_be_new_is_not_shared(tmp_path: Path) -> None:
+    files.make_folder(tmp_path / "1", new=True)
+    with pytest.raises(FileExistsError):
+        files.make_folder(tmp_path / "1", new=True)
+    files.make_folder(tmp_path / "1")

@@ -129,7 +129,7 @@ def test_an_empty_class_folder_is_named(place: Path) -> None:
 
 def test_class_folders_that_differ_are_named(place: Path) -> None:
     picture(place / "train/cow/1.png")
-    with pytest.raises(DataError, match=r"differ in 1 class folders: 'cow' is only in 'train'"):
+    with pytest.raises(DataError, match=r"class folders, 1 in all: 'cow' is only in 'train'"):
         Folder(place, 16)
     picture(place / "val/cow/1.png")
     picture(place / "val/dog/1.png")
@@ -160,8 +160,20 @@ def test_hidden_files_are_passed_over_and_others_are_told(
         images = read(place, "test")
     assert len(images) == 2
     assert [record.getMessage() for record in caplog.records] == [
-        f"'{place}/val/ant': 1 files are no images, as '4.heic'"
+        f"'{place}/val/ant': not images (1), as '4.heic'"
     ]
+
+
+@pytest.mark.parametrize(("size", "told"), [(200, True), (199, False), (16, False)])
+def test_thumbnails_that_are_blown_up_are_told(
+    place: Path, caplog: pytest.LogCaptureFixture, size: int, *, told: bool
+) -> None:
+    read(place, "train", size)
+    read(place, "test", size)
+    found = [record.getMessage() for record in caplog.records]
+    whole = "40 x 30 pixels and is enlarged to 200 x 200, which costs 33 times as much"
+    assert len(found) == told
+    assert all(whole in message for message in found)
 
 
 def test_images_in_folders_below_a_class_belong_to_it(place: Path) -> None:

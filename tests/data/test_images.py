@@ -125,7 +125,7 @@ def test_a_set_without_images_or_without_a_choice_of_classes_is_refused(
 ) -> None:
     with pytest.raises(DataError, match=r"these holds no images"):
         image_set(Stored(pixels_nhwc[:0]), [], ["ant", "bee"], "these")
-    with pytest.raises(DataError, match=r"1 classes; expected two or more"):
+    with pytest.raises(DataError, match=r"too few classes \(1\); expected two or more"):
         image_set(Stored(pixels_nhwc), [0] * 6, ["ant"], "these")
 
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -13,6 +14,7 @@ from edgekd.core.errors import UsageError
 
 NAME = "init"
 
+_COMMENT = 36  # column before the comments
 _LARGE = 96  # pixels: pictures rather than thumbnails
 
 _TEMPLATE = """\
@@ -21,7 +23,7 @@ _TEMPLATE = """\
 # Every key and its default: docs/recipes.md. `edgekd run {file} --plan` shows the steps.
 
 [teacher]                            # the trained network
-model = {model}                      # `edgekd list models`, or "package.module:factory"
+{model} # `edgekd list models`, or "package.module:factory"
 {weights}
 # mean = [0.485, 0.456, 0.406]       # pixels in [0, 1]; default: what the model's family uses
 # std = [0.229, 0.224, 0.225]
@@ -32,9 +34,9 @@ model = {model}                      # `edgekd list models`, or "package.module:
 # learning_rate = 0.01
 
 [data]
-source = {data}                      # `edgekd list sources`
-image_size = {size}                  # pixels, square
-augment = "{augment}"                # none, shift, crop-flip, resized-crop
+{data} # `edgekd list sources`
+{size} # pixels, square
+{augment} # none, shift, crop-flip, resized-crop
 batch_size = 64
 
 [student.prune]
@@ -100,23 +102,24 @@ def command(
     if out.exists():
         raise UsageError(f"'{out}' is there already: name another file with --out")
     kind, colon, place = data.partition(":")
+    on_disk = [weights] if weights else []
     if colon and kind in ("cifar10", "cifar100", "folder", "pack"):
+        on_disk.append(place)
         data = f"{kind}:{_beside(place, out)}"
-    given = (
-        f"weights = {_quoted(_beside(weights, out))}"
-        if weights
-        else 'weights = "teacher.safetensors"'
-    )
+    file = _beside(weights, out) if weights else "teacher.safetensors"
     text = _TEMPLATE.format(
         file=out,
-        model=_quoted(model),
-        weights=given.ljust(36) + " # .safetensors, .pt or .pth, beside this file",
-        data=_quoted(data),
-        size=image_size,
-        augment="resized-crop" if image_size >= _LARGE else "crop-flip",
+        model=_key("model", model),
+        weights=_key("weights", file) + " # .safetensors, .pt or .pth, beside this file",
+        data=_key("source", data),
+        size=_key("image_size", image_size),
+        augment=_key("augment", "resized-crop" if image_size >= _LARGE else "crop-flip"),
     )
     files.write_text(out, text)
-    console.note(f"wrote '{out}': look through it, then: edgekd run {out}")
+    for path in on_disk:
+        if not Path(path).exists():
+            console.note(f"note: '{path}' is not there yet")
+    console.note(f"wrote '{out}': look through it, then: edgekd run {shlex.quote(str(out))}")
 
 
 def _beside(path: str, recipe: Path) -> str:
@@ -124,6 +127,6 @@ def _beside(path: str, recipe: Path) -> str:
     return path if Path(path).is_absolute() else os.path.relpath(path, recipe.parent)
 
 
-def _quoted(text: str) -> str:
-    """Write a TOML string; what JSON escapes, TOML escapes the same way."""
-    return json.dumps(text)
+def _key(name: str, value: object) -> str:
+    """Write a key that has a comment behind it; what JSON escapes, TOML escapes the same way."""
+    return f"{name} = {json.dumps(value, ensure_ascii=False)}".ljust(_COMMENT)
