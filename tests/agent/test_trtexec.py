@@ -362,7 +362,7 @@ def test_trtexec_ends_with_the_agent(program: pytest.MonkeyPatch, tmp_path: Path
         time.sleep(0.01)
     number = int(started[0].read_text())
     agent.terminate()
-    assert agent.wait(timeout=30) == 130
+    assert agent.wait(timeout=120) == 130
     with pytest.raises(ProcessLookupError):
         os.kill(number, 0)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["bin", "net.onnx", "request.json"]

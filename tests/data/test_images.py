@@ -205,7 +205,7 @@ def test_overlap_counts_images_that_are_equal_byte_by_byte(
 
 def test_work_in_threads_comes_back_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module.os, "sched_getaffinity", lambda _: range(4))
-    met = threading.Barrier(4, timeout=10)  # passes only if four threads work at once
+    met = threading.Barrier(4, timeout=60)  # passes only if four threads work at once
 
     def square(row: int) -> int:
         met.wait()

@@ -50,7 +50,7 @@ def together(tmp_path_factory: pytest.TempPathFactory) -> Path:
             for rank in ("0", "1")
         ]
         try:
-            statuses = [child.wait(timeout=120) for child in children]
+            statuses = [child.wait(timeout=600) for child in children]
         finally:
             for child in children:
                 child.kill()

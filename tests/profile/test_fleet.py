@@ -105,7 +105,7 @@ def test_what_another_attempt_cannot_mend_is_tried_once(tmp_path: Path) -> None:
 
 
 def test_lanes_run_at_once_and_a_lane_one_by_one(tmp_path: Path) -> None:
-    meeting = threading.Barrier(2, timeout=10)  # breaks, unless both lanes are at it
+    meeting = threading.Barrier(2, timeout=60)  # breaks, unless both lanes are at it
     busy = dict.fromkeys("ab", 0)
 
     def work(cell: Cell, folder: Path) -> Row:
