@@ -147,7 +147,9 @@ def measured(
     job = Job((model,), ("host-cpu", "nano"), (1,), SPEC)
     row = fleet.run(job, folder / "real").rows[0]
     record = records.read(Measurement, folder / "real" / str(row.record))
-    p50 = record.timings[0].p50_ms.model_copy(update={"value": p50_ms})
+    p50 = record.timings[0].p50_ms.model_copy(
+        update=dict.fromkeys(("low", "value", "high"), p50_ms)
+    )
     timing = record.timings[0].model_copy(update={"p50_ms": p50})
     changes = {
         "device": device, "timings": (timing,), "power_mode": mode, "warnings": warnings,
