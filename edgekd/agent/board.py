@@ -7,7 +7,7 @@ import platform
 from typing import Any, Dict, List, Optional
 
 from . import engines, jetson, sensors
-from .telemetry import allowed_cores
+from .telemetry import allowed_cores, cpu_locked
 
 # Instruction sets that decide how fast float and INT8 kernels are.
 _FLAGS = (
@@ -37,6 +37,7 @@ def probe() -> Dict[str, Any]:
         "python": platform.python_version(),
         "numpy": _numpy(),
         "engines": {name: engines.version(name) for name in engines.names()},
+        "cpu_locked": cpu_locked(),
         "trtexec": jetson.trtexec(),
         "jetson": jetson.facts(),
         **power(),

@@ -52,14 +52,14 @@ def conditions() -> Dict[str, Any]:
 
     Returns:
         "power_mode" (a Jetson's), "gpu" (its clock, see ``jetson.gpu``), "gpu_load" (others', as
-        long as nothing of ours runs; see ``jetson.gpu_load``), "cpu_locked" (whether
-        the least and the highest clock of every core are one), "available_mib" (of memory).
+        long as nothing of ours runs; see ``jetson.gpu_load``), "cpu_locked",
+        "available_mib" (of memory).
     """
     return {
         "power_mode": jetson.power_mode(),
         "gpu": jetson.gpu(),
         "gpu_load": jetson.gpu_load(),
-        "cpu_locked": _locked(allowed_cores()),
+        "cpu_locked": cpu_locked(),
         "available_mib": available_mib(),
     }
 
@@ -134,10 +134,11 @@ def _swapped_pages() -> Optional[int]:
     return sum(known) if known else None
 
 
-def _locked(cores: List[int]) -> Optional[bool]:
+def cpu_locked() -> Optional[bool]:
+    """Tell whether the least and the highest clock of every core are one; None: it is not said."""
     bounds = [
         [_number("/" + _CPU % core + "cpufreq/scaling_%s_freq" % end) for end in ("min", "max")]
-        for core in cores
+        for core in allowed_cores()
     ]
     if any(None in each for each in bounds):
         return None

@@ -74,6 +74,7 @@ def examine(place: inventory.Place, probe: lines.Probe) -> Iterator[Finding]:
     engine = place.device.engine
     yield _needed(engine, probe.engines.get(engine))
     yield _memory(probe)
+    yield _processor(probe)
     yield sensor(probe.power, probe.no_power)
     if probe.jetson is not None:
         yield from _jetson(place.device.board, probe.jetson)
@@ -120,6 +121,15 @@ def _memory(probe: lines.Probe) -> Finding:
     if probe.free_mib < SCARCE_MIB:
         return Finding("memory", "warning", f"{summary}: {_QUIET}")
     return Finding("memory", "ok", summary)
+
+
+def _processor(probe: lines.Probe) -> Finding:
+    if probe.cpu_locked is None:
+        return Finding("CPU clock", "unknown", _UNKNOWN)
+    if probe.cpu_locked:
+        return Finding("CPU clock", "ok", "locked")
+    mend = "lock it before measuring (a Jetson: sudo jetson_clocks; others: cpupower frequency-set)"
+    return Finding("CPU clock", "warning", f"it follows the load, and so will latencies; {mend}")
 
 
 def _jetson(board: devices.Board | None, jetson: lines.Jetson) -> Iterator[Finding]:

@@ -199,6 +199,7 @@ class Probe(_Line):
     numpy: str | None  # None: missing, so that nothing can be run
     engines: dict[str, str | None]  # versions; None: missing
     free_mib: int | None = None
+    cpu_locked: bool | None = None  # one clock for every core; None: it does not say
     trtexec: str | None = None  # its path
     jetson: Jetson | None = None  # None: it is none
     power: str | None = None  # where its power is read; None: nowhere

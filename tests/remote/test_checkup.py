@@ -12,7 +12,7 @@ PROBE: dict[str, Any] = {
     "schema_version": 1, "type": "probe", "machine": "board", "architecture": "aarch64",
     "flags": [], "cores": 6, "memory_mib": 7620, "free_mib": 5000, "os": "Linux 5.15",
     "python": "3.10.12", "numpy": "1.21.5", "engines": {"tensorrt": "10.3.0", "onnxruntime": None},
-    "trtexec": "/usr/src/tensorrt/bin/trtexec", "power": "tegrastats",
+    "trtexec": "/usr/src/tensorrt/bin/trtexec", "power": "tegrastats", "cpu_locked": True,
 }  # fmt: skip
 
 
@@ -43,6 +43,18 @@ def test_a_clock_that_follows_the_load_is_told_with_its_mend() -> None:
 def test_a_locked_clock_is_all_right() -> None:
     clock = found("agx-orin-64gb", "agx-orin-jp6")["GPU clock"]
     assert (clock.state, clock.summary) == ("ok", "locked at 1300.5 MHz")
+
+
+@pytest.mark.parametrize(
+    ("locked", "state", "words"),
+    [(True, "ok", "locked"), (False, "warning", "jetson_clocks"), (None, "unknown", "not say")],
+)
+def test_the_processors_clock_is_told_on_every_device(
+    *, locked: bool | None, state: str, words: str
+) -> None:
+    clock = found("host-cpu", cpu_locked=locked)["CPU clock"]
+    assert clock.state == state
+    assert words in clock.summary
 
 
 def test_a_power_mode_that_caps_the_clock_is_told() -> None:
