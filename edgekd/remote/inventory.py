@@ -46,7 +46,14 @@ def _plain(text: str) -> str:
     return text
 
 
+def _in_full(text: str) -> str:
+    if not text or text.startswith(("~", "-")):
+        raise ValueError("must be written in full: nobody expands '~' on the board")
+    return text
+
+
 Word = Annotated[str, AfterValidator(_plain)]
+There = Annotated[str, AfterValidator(_in_full)]  # a path on the board
 
 
 class Entry(checking.Spec):
@@ -60,9 +67,9 @@ class Entry(checking.Spec):
     jump: Word | None = None  # a host to go through, as ssh's -J takes it
     identity: Path | None = None  # a private key
     ssh_config: Path | None = None  # instead of ~/.ssh/config
-    python: str = "python3"  # 3.8 or later, with numpy; a virtual environment's, for example
-    folder: str = "/tmp"  # noqa: S108 - where its private folders are made; needs room
-    trtexec: str | None = None  # its path; None: on the PATH, or where JetPack puts it
+    python: There = "python3"  # 3.8 or later, with numpy; a virtual environment's, for example
+    folder: There = "/tmp"  # noqa: S108 - where its private folders are made; needs room
+    trtexec: There | None = None  # its path; None: on the PATH, or where JetPack puts it
     labels: tuple[str, ...] = ()
 
     @model_validator(mode="after")

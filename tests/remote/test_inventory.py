@@ -147,6 +147,13 @@ def test_one_label_is_a_list_too(tmp_path: Path) -> None:
     assert "labels: must be a list, found 'lab'" in refused(tmp_path, BOARD + 'labels = "lab"\n')
 
 
+@pytest.mark.parametrize("key", ["python", "folder", "trtexec"])
+@pytest.mark.parametrize("path", ["~/there", "-c", ""])
+def test_a_path_on_the_board_is_written_in_full(tmp_path: Path, key: str, path: str) -> None:
+    said = refused(tmp_path, BOARD + f'{key} = "{path}"\n')
+    assert f"{key}: must be written in full" in said
+
+
 def test_jumps_can_be_several(tmp_path: Path) -> None:
     jump = "gate@198.51.100.1:2222,ssh://inner"
     assert way(write(tmp_path / "fleet.toml", BOARD + f'jump = "{jump}"\n')).jump == jump
