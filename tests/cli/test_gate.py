@@ -171,6 +171,15 @@ def test_undecided_latency_names_what_to_measure_again(
     assert err.endswith(f"edgekd run RECIPE --out {run} --resume --confirm\n")
 
 
+def test_a_run_without_a_manifest_is_judged_and_called_unfinished(
+    edgekd: Command, run: Path
+) -> None:
+    builders.conclude(run)
+    assert "has no manifest.json" in edgekd("gate", run)[2]
+    builders.seal(run)
+    assert "manifest" not in edgekd("gate", run)[2]
+
+
 def test_a_folder_that_is_no_run_is_called_so(edgekd: Command, tmp_path: Path) -> None:
     status, _, err = edgekd("gate", tmp_path)
     assert status == 2

@@ -6,8 +6,11 @@ from typing import NoReturn
 
 import pytest
 
+from edgekd.core import run_folder
 from edgekd.core.errors import DeviceError
+from edgekd.core.run_folder import Run
 from edgekd.pipeline import run as job
+from tests import builders
 
 Command = Callable[..., tuple[int, str, str]]
 
@@ -64,3 +67,19 @@ def test_a_file_whose_ending_was_left_out_is_offered(edgekd: Command, elsewhere:
     status, _, err = edgekd("run", "mine")
     assert status == 2
     assert err == "error: no recipe is called 'mine'. For the file here say 'mine.toml'\n"
+
+
+def test_a_run_ends_with_the_hash_that_finds_out_who_changes_everything(
+    edgekd: Command, monkeypatch: pytest.MonkeyPatch, elsewhere: Path
+) -> None:
+    def finish(_: object, folder: Path, **__: object) -> Run:
+        return run_folder.read(builders.seal(builders.conclude(builders.make_run(folder))))
+
+    monkeypatch.setattr(job, "run", finish)
+    status, _, err = edgekd("run", "digits", "--out", "a")
+    noted = err.splitlines()[-1].removeprefix("SHA-256 of manifest.json: ")
+    assert status == 0
+    assert edgekd("verify", "a", "--sha256", noted)[0] == 0
+    with (elsewhere / "a" / "manifest.json").open("a") as file:
+        file.write(" ")
+    assert edgekd("verify", "a", "--sha256", noted)[0] == 2

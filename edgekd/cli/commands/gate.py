@@ -41,7 +41,7 @@ def command(
     Example:
         edgekd gate runs/digits/1 --rules release.toml
     """
-    from edgekd.core import run_folder, specs
+    from edgekd.core import manifest, run_folder, specs
     from edgekd.gate import formats
     from edgekd.pipeline import gate
 
@@ -76,8 +76,11 @@ def command(
     again = [
         finding.artifact
         for finding in verdict.findings
-        if finding.state != "passed" and finding.rule.startswith(("latency", "throughput"))
+        if finding.state != "passed"
+        and finding.rule.startswith(("latency", "throughput", "energy"))
     ]
+    if not (run / manifest.FILE).exists():
+        console.note(f"the run is not finished, or not whole: it has no {manifest.FILE}")
     if again:
         names = ", ".join(dict.fromkeys(again))
         console.note(

@@ -36,7 +36,7 @@ def command(
         edgekd run digits
         edgekd run my.toml --set stages.0.epochs=20 --out runs/a
     """
-    from edgekd.core import extras, specs
+    from edgekd.core import extras, files, manifest, specs
     from edgekd.pipeline import lookup
     from edgekd.pipeline import plan as planning
 
@@ -76,4 +76,6 @@ def command(
     else:
         console.show(found)
         console.note(f"report: {folder / 'report.html'}")
+        digest = files.sha256_of(folder / manifest.FILE)  # in a CI's log, where nobody changes it
+        console.note(f"SHA-256 of manifest.json: {digest}")
     raise typer.Exit(console.STATUS[found.verdict.state])
