@@ -1,5 +1,6 @@
 """A stage of training as a step: fit, keep the best weights, write checkpoint and history."""
 
+import contextlib
 import shutil
 from pathlib import Path
 from typing import Literal
@@ -51,7 +52,10 @@ def fit_and_save(
     folder = run_folder.checkpoint(job.folder, name)
     checkpoint.save(folder, module, record, student.surgery)
     records.write(training, folder / "training.json")
-    shutil.rmtree(_scratch(job, name), ignore_errors=True)
+    scratch = _scratch(job, name)
+    shutil.rmtree(scratch, ignore_errors=True)
+    with contextlib.suppress(OSError):  # the state of another stage may lie beside it
+        scratch.parent.rmdir()
 
 
 def outputs(job: Job, name: str) -> list[Path]:

@@ -113,7 +113,7 @@ def _show(found: "Checkup", asked: int) -> None:
             f"other's by more than {best.largest_move_percent:.1f} %"
         )
     else:
-        print(f"{found.images} images are not enough: {'; '.join(found.lacks)}")
+        print(f"{found.images} images are not enough: see the findings")
     more = not found.enough and found.images == asked  # fewer than asked: there are no more
     count = 2 * found.images if more else found.images
     print(f"recommended: --calibrator {best.calibrator} --calibration-images {count}")
