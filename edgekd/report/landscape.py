@@ -26,14 +26,14 @@ _WHOLE_FROM = 1000
 _LOSS = "cross-entropy (nats)"
 _NORMS = "distance (filter norms)"
 _COLUMNS = (
-    Column("checkpoint"),
-    Column("number", numeric=True),
-    Column("parameters", numeric=True),
-    Column("loss (nats)", numeric=True),
-    Column("top eigenvalue", numeric=True),
-    Column("trace", numeric=True),
-    Column("standard error of the trace", numeric=True),
-    Column("sharpness (nats)", numeric=True),
+    Column("Checkpoint"),
+    Column("Number", numeric=True),
+    Column("Parameters", numeric=True),
+    Column("Loss (nats)", numeric=True),
+    Column("Top eigenvalue", numeric=True),
+    Column("Trace", numeric=True),
+    Column("Standard error of the trace", numeric=True),
+    Column("Sharpness (nats)", numeric=True),
 )
 _CAUTIONS = (
     (
@@ -207,11 +207,11 @@ def _passages(found: Landscape) -> Section:
         Table(
             "Barriers: the most by which the loss exceeds the straight line between its ends.",
             (
-                Column("path"),
-                Column("from"),
-                Column("to"),
-                Column("greatest loss (nats)", numeric=True),
-                Column("barrier (nats)", numeric=True),
+                Column("Path"),
+                Column("From"),
+                Column("To"),
+                Column("Greatest loss (nats)", numeric=True),
+                Column("Barrier (nats)", numeric=True),
             ),
             tuple(
                 (

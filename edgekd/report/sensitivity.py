@@ -105,18 +105,18 @@ def _whole(found: Sensitivity) -> Note:
 def _table(found: Sensitivity) -> Section:
     without = any(one.without for one in found.layers)
     columns = [
-        Column("layer"),
-        Column("operator"),
+        Column("Layer"),
+        Column("Operator"),
         Column("KL (nats)", numeric=True),
-        Column("relative L2", numeric=True),
-        Column("largest error", numeric=True),
-        Column("top-1 (%)", numeric=True),
-        Column("drop, paired (pp)", numeric=True),
+        Column("Relative L2", numeric=True),
+        Column("Largest error", numeric=True),
+        Column("Top-1 (%)", numeric=True),
+        Column("Drop, paired (pp)", numeric=True),
     ]
     if without:
         columns += [
             Column("KL of all others (nats)", numeric=True),
-            Column("their drop (pp)", numeric=True),
+            Column("Their drop (pp)", numeric=True),
         ]
     table = Table(
         "Each layer alone in INT8, against the float network; intervals at 95 %.",
@@ -163,11 +163,11 @@ def _trials(mixed: Mixed) -> Table:
     return Table(
         "Choices that were exported and judged, in their order.",
         (
-            Column("choice", numeric=True),
-            Column("layers in float", numeric=True),
-            Column("drop (pp)", numeric=True),
-            Column("rule"),
-            Column("which"),
+            Column("Choice", numeric=True),
+            Column("Layers in float", numeric=True),
+            Column("Drop (pp)", numeric=True),
+            Column("Rule"),
+            Column("Which"),
         ),
         tuple(
             (
