@@ -86,7 +86,7 @@ def test_each_layer_has_a_bar() -> None:
 def test_layers_without_any_damage_are_drawn_too() -> None:
     layers = (Layer(layer="conv1", operator="Conv", alone=damage(0.0), without=damage(0.0)),)
     page = read(sensitivity.html(record(layers=layers)))
-    assert "their drop (pp)" in section(page, "numbers").text
+    assert "Their drop (pp)" in section(page, "numbers").text
 
 
 def test_many_layers_are_drawn_in_part_and_listed_in_full() -> None:
