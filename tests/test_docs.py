@@ -1,7 +1,10 @@
 """The generated pages are up to date, and the README's links lead somewhere."""
 
+import ast
+import builtins
 import importlib.util
 import re
+import symtable
 from pathlib import Path
 from types import ModuleType
 
@@ -50,6 +53,28 @@ def test_links_inside_the_project_lead_somewhere(page: Path) -> None:
     links = re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text())
     missing = [link for link in links if "://" not in link and not (page.parent / link).exists()]
     assert missing == []
+
+
+@pytest.mark.parametrize("page", ["python", "own"])
+def test_python_in_the_docs_can_be_copied_as_it_stands(page: str) -> None:
+    snippets = re.findall(r"```python\n(.*?)```", (ROOT / f"docs/{page}.md").read_text(), re.DOTALL)
+    assert snippets
+    for code in snippets:
+        table = symtable.symtable(code, page, "exec")
+        bound = {name.get_name() for name in table.get_symbols() if name.is_assigned()}
+        bound |= {name.get_name() for name in table.get_symbols() if name.is_imported()}
+        read = {node.id for node in ast.walk(ast.parse(code)) if isinstance(node, ast.Name)}
+        local = {name for child in table.get_children() for name in child.get_identifiers()}
+        assert read <= bound | local | set(dir(builtins))
+        imports = [node for node in ast.parse(code).body if isinstance(node, ast.ImportFrom)]
+        exec(compile(ast.Module(imports, []), page, "exec"), {})
+
+
+def test_the_readme_s_ladder_is_the_committed_one() -> None:
+    block = re.findall(r"```text\n(stage .*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    whole = (ROOT / "benchmarks/results/cifar10-resnet56.txt").read_text().splitlines()
+    assert block
+    assert set(block[0].splitlines()) <= set(whole)
 
 
 def test_the_page_about_methods_lists_each_with_its_names_and_evidence() -> None:

@@ -236,7 +236,8 @@ class Recipe(Spec):
     def _teacher_has_knowledge(self) -> "Recipe":
         if self.teacher.weights is None and self.teacher.train is None and _is_bare(self.teacher):
             raise ValueError(
-                "the teacher has random weights: give teacher.weights, or [teacher.train]"
+                "the teacher has random weights: give teacher.weights (--teacher-weights), or "
+                "[teacher.train]"
             )
         return self
 
