@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import platform
 from typing import Any, Dict, List, Optional
 
 from . import engines, jetson, sensors
+from .linux import text
 from .telemetry import allowed_cores, cpu_locked
 
 # Instruction sets that decide how fast float and INT8 kernels are.
@@ -56,14 +56,9 @@ def power() -> Dict[str, Optional[str]]:
 
 def machine() -> str:
     """Return the board's or processor's model and its cores, for people."""
-    name = _board() or _cpuinfo("model name") or platform.machine()
+    board = text("/proc/device-tree/model")  # "NVIDIA Jetson Orin Nano ..."; PCs have none
+    name = board or _cpuinfo("model name") or platform.machine()
     return "%s, %d cores, %s" % (name, len(allowed_cores()), platform.system())
-
-
-def _board() -> Optional[str]:
-    """Return a board's name, such as "NVIDIA Jetson Orin Nano Developer Kit"; PCs have none."""
-    text = _read("/proc/device-tree/model")
-    return text.strip("\0\n ") if text else None
 
 
 def _flags() -> List[str]:
@@ -72,7 +67,7 @@ def _flags() -> List[str]:
 
 
 def _cpuinfo(key: str) -> Optional[str]:
-    for line in (_read("/proc/cpuinfo") or "").splitlines():
+    for line in (text("/proc/cpuinfo") or "").splitlines():
         name, _, value = line.partition(":")
         if name.strip() == key:
             return value.strip()
@@ -80,7 +75,7 @@ def _cpuinfo(key: str) -> Optional[str]:
 
 
 def _memory_mib(key: str) -> Optional[int]:
-    for line in (_read("/proc/meminfo") or "").splitlines():
+    for line in (text("/proc/meminfo") or "").splitlines():
         if line.startswith(key + ":"):
             return int(line.split()[1]) // 1024
     return None
@@ -92,10 +87,3 @@ def _numpy() -> Optional[str]:
     except ImportError:
         return None
     return str(np.__version__)
-
-
-def _read(path: str) -> Optional[str]:
-    if not os.path.exists(path):
-        return None
-    with open(path, encoding="utf-8", errors="replace") as file:
-        return file.read()

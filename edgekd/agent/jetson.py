@@ -16,6 +16,8 @@ import time
 from statistics import mean
 from typing import Any, Dict, Iterator, List, Optional
 
+from .linux import number, text
+
 _PATIENCE_S = 10.0
 _RELEASE = re.compile(r"^#\s*R(\d+)\s*\(release\),\s*REVISION:\s*(\d+(?:\.\d+)*)")
 _TENSORRT = ("python3-libnvinfer", "libnvinfer-bin", "libnvinfer10", "libnvinfer8")
@@ -32,8 +34,8 @@ def facts(root: str = "/") -> Optional[Dict[str, Any]]:
     Args:
         root: of the file system; another one holds what was recorded elsewhere.
     """
-    model = _text(root, "proc/device-tree/model")
-    compatible = (_text(root, "proc/device-tree/compatible") or "").split("\0")
+    model = text(root, "proc/device-tree/model")
+    compatible = (text(root, "proc/device-tree/compatible") or "").split("\0")
     chips = [name for name in compatible if name.startswith("nvidia,tegra")]
     if model is None or not chips:
         return None
@@ -59,7 +61,7 @@ def trtexec(root: str = "/") -> Optional[str]:
 
 def _l4t(root: str) -> Optional[str]:
     """Return the release of Linux for Tegra; containers have only the package, if anything."""
-    match = _RELEASE.match(_text(root, "etc/nv_tegra_release") or "")
+    match = _RELEASE.match(text(root, "etc/nv_tegra_release") or "")
     return "%s.%s" % match.groups() if match else _package(root, "nvidia-l4t-core")
 
 
@@ -72,7 +74,7 @@ def _package(root: str, name: str) -> Optional[str]:
 
 def _cuda(root: str) -> Optional[str]:
     try:
-        version = json.loads(_text(root, "usr/local/cuda/version.json") or "")["cuda"]["version"]
+        version = json.loads(text(root, "usr/local/cuda/version.json") or "")["cuda"]["version"]
     except (ValueError, KeyError, TypeError):
         return None
     return str(version)
@@ -88,7 +90,7 @@ def power_mode(root: str = "/") -> Optional[str]:
 def gpu(root: str = "/") -> Optional[Dict[str, Any]]:
     """Return the GPU's clock now and its bounds in MHz; they are equal where it is locked."""
     for path in _gpus(root):
-        now, least, most = (_number(path, name) for name in ("cur_freq", "min_freq", "max_freq"))
+        now, least, most = (number(path, name) for name in ("cur_freq", "min_freq", "max_freq"))
         if now is not None and least is not None and most is not None:
             return {
                 "now_mhz": now / 1e6,
@@ -111,19 +113,19 @@ def gpu_load(root: str = "/") -> Optional[float]:
         return None
     looks = []
     for _ in range(1 + _LOOKS):
-        looks.append(share(_text(folder, "load")))
+        looks.append(share(text(folder, "load")))
         time.sleep(_LOOK_S)
     known = [look for look in looks[1:] if look is not None]  # the first may tell of our own work
     return mean(known) if known else None
 
 
-def share(text: Optional[str]) -> Optional[float]:
+def share(told: Optional[str]) -> Optional[float]:
     """Read the GPU's load as sysfs has it, in thousandths; None: that is something else.
 
     >>> share("372")
     0.372
     """
-    match = re.match(r"\s*([0-9]{1,4})\s*\Z", text or "")
+    match = re.match(r"\s*([0-9]{1,4})\s*\Z", told or "")
     load = int(match.group(1)) / 1000 if match else 2.0
     return load if load <= 1 else None
 
@@ -138,7 +140,7 @@ def temperatures(root: str = "/") -> Dict[str, float]:
     """Return the temperature of each thermal zone that has one, in degrees Celsius."""
     found = {}
     for zone in sorted(glob.glob(os.path.join(root, "sys/class/thermal/thermal_zone*"))):
-        name, value = _text(zone, "type"), _number(zone, "temp")
+        name, value = text(zone, "type"), number(zone, "temp")
         if name is None or value is None or name.startswith(_FAKE):
             continue
         if value / 1000 > _OFF_C:
@@ -148,22 +150,6 @@ def temperatures(root: str = "/") -> Dict[str, float]:
 
 def _first(values: Any) -> Optional[str]:
     return next((value for value in values if value is not None), None)
-
-
-def _number(folder: str, name: str) -> Optional[float]:
-    try:
-        return float(_text(folder, name) or "")
-    except ValueError:
-        return None
-
-
-def _text(folder: str, name: str) -> Optional[str]:
-    """Return a file's text; None: it is missing, not ours to read, or a sensor that is asleep."""
-    try:
-        with open(os.path.join(folder, name), encoding="utf-8", errors="replace") as file:
-            return file.read().strip("\0\n ")
-    except OSError:
-        return None
 
 
 def _run(root: str, *words: str) -> Optional[str]:

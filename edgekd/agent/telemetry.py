@@ -13,6 +13,7 @@ import os
 from typing import Any, Dict, List, Optional, Sequence
 
 from . import jetson
+from .linux import text
 
 _CPU = "sys/devices/system/cpu/cpu%d/"
 # user nice system idle iowait irq softirq steal (proc(5)); guest time is part of user already.
@@ -162,9 +163,4 @@ def _number(path: str) -> Optional[float]:
 
 
 def _lines(path: str) -> List[str]:
-    """Return a file's lines; none if this system does not have it or does not let us read it."""
-    try:
-        with open(path, encoding="utf-8", errors="replace") as file:
-            return file.read().splitlines()
-    except OSError:  # sensors answer with EIO, EAGAIN ... when they are asleep
-        return []
+    return (text(path) or "").splitlines()

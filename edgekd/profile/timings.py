@@ -117,10 +117,6 @@ class Taken:
         """Return whose each file that ran is, in the agent's order."""
         return [subject.name for subject, _ in self._files]
 
-    def reported_ms(self) -> list[NDArray[np.float64]]:
-        """Return the samples of the file that is reported of each subject."""
-        return [self._ms[index] for index in self._chosen]
-
     def steady(self) -> Iterator[tuple[Subject, bool, float]]:
         """Return of each file that ran whether, and after how many seconds, it was warm."""
         for index, (subject, _) in enumerate(self._files):

@@ -81,7 +81,7 @@ def test_the_gpus_load_is_in_thousandths_wherever_it_lies(tmp_path: Path, place:
 
 def test_the_first_look_at_the_gpu_does_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
     looks = iter(["1000", *["200", None] * 5])  # a driver that is asleep may refuse a look
-    monkeypatch.setattr(jetson, "_text", lambda *_: next(looks))
+    monkeypatch.setattr(jetson, "text", lambda *_: next(looks))
     assert jetson.gpu_load(str(TREES / "orin-nano-jp6")) == pytest.approx(0.2)
 
 

@@ -9,7 +9,8 @@ import glob
 import os
 from typing import Dict, List, Optional, Tuple
 
-from .polling import Polled, number, text
+from ..linux import number, text
+from .polling import Polled
 
 _CHIPS = ("ina219", "ina226", "ina230", "ina231", "ina237", "ina238", "ina260")
 Rail = Tuple[str, str]  # its name, and the file of its microwatts

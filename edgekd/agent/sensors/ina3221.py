@@ -9,7 +9,8 @@ import glob
 import os
 from typing import Dict, List, Optional, Tuple
 
-from .polling import Polled, number, text
+from ..linux import number, text
+from .polling import Polled
 
 _CHANNELS = (1, 2, 3)  # in7 of hwmon is the sum of the shunts' voltages
 _UNUSED = ("", "NC")

@@ -10,8 +10,9 @@ import glob
 import os
 from typing import Dict, List, Optional
 
+from ..linux import number, text
 from . import SensorError
-from .polling import Polled, number, text
+from .polling import Polled
 
 
 def open_source(root: str, interval_ms: int) -> Optional[Polled]:
