@@ -5,18 +5,15 @@ for a number: the image a PIL image, uint8 [H, W] or [H, W, C], or a uint8 tenso
 normalisation and no random variation. Classes are called like ``train.classes``, if it has them.
 """
 
-import importlib
 import operator
-import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edgekd.core.errors import DataError, UsageError, did_you_mean
+from edgekd.core import user_code
+from edgekd.core.errors import DataError, UsageError
 from edgekd.core.records import Split
 from edgekd.data.fit import DEEP_MODES, as_image, fit
 from edgekd.data.images import MEMORY_LIMIT_BYTES, ImageSet, checked_pixels, image_set
@@ -39,8 +36,8 @@ class Factory:
     def __init__(self, name: str, size: int | None) -> None:
         self._name = name
         self._size = size
-        with _working_directory():
-            built = _find(name)()  # inside: it may import more of its own
+        with user_code.working_directory():  # for the call as well: it may import more of its own
+            built = user_code.find(name, "package.module:build")()
         if not isinstance(built, Sequence) or len(built) not in _SPLITS:
             raise UsageError(
                 f"'{name}' returned a {type(built).__name__}; expected datasets: "
@@ -140,34 +137,3 @@ def _plain(image: Any) -> Any:
     is_pil = type(image).__module__.startswith("PIL.")
     as_it_is = not is_pil or image.mode in {"L", "RGB"} or image.mode.startswith(DEEP_MODES)
     return image if as_it_is else image.convert("RGB")
-
-
-def _find(name: str) -> Callable[[], Any]:
-    place, _, attribute = name.partition(":")
-    if place.partition(".")[0] in sys.stdlib_module_names:
-        raise UsageError(f"'{name}' is part of Python; expected package.module:build")
-    try:
-        module = importlib.import_module(place)
-    except (ImportError, SyntaxError) as error:
-        raise UsageError(
-            f"'{name}': importing '{place}' failed: {error}. It is looked for in the working "
-            "directory and among the installed packages"
-        ) from error
-    build: Callable[[], Any] | None = getattr(module, attribute, None)
-    if not callable(build):
-        there = [key for key, value in vars(module).items() if callable(value)]
-        raise UsageError(
-            f"'{place}' has no function '{attribute}'.{did_you_mean(attribute, there)}"
-        )
-    return build
-
-
-@contextmanager
-def _working_directory() -> Iterator[None]:
-    """Make the working directory importable, as ``python -m`` does, for this import only."""
-    here = str(Path.cwd())
-    sys.path.insert(0, here)
-    try:
-        yield
-    finally:
-        sys.path.remove(here)
