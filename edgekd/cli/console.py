@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 from edgekd.core.progress import Progress, Silent, Task
 
 if TYPE_CHECKING:  # records stand on pydantic, which `edgekd --help` need not wait for
+    from rich.console import Console
+
     from edgekd.core.records import Measurement, Timing, Verdict
     from edgekd.core.run_folder import Run
 
@@ -51,14 +53,19 @@ def right(top1_percent: float | None) -> str:
 STATUS = {"passed": 0, "failed": 1, "inconclusive": 3}
 
 
-def show(run: Run) -> None:
-    """Print the tables of a run on stdout."""
+def page() -> Console:
+    """Return what tables are printed on: stdout, as wide as the terminal."""
     from rich.console import Console  # 0.1 s: only where there is something to show
 
+    in_a_file = not sys.stdout.isatty() and "COLUMNS" not in os.environ
+    return Console(width=_WIDTH_IN_FILES if in_a_file else None)
+
+
+def show(run: Run) -> None:
+    """Print the tables of a run on stdout."""
     from edgekd.report import terminal
 
-    in_a_file = not sys.stdout.isatty() and "COLUMNS" not in os.environ
-    terminal.render(run, Console(width=_WIDTH_IN_FILES if in_a_file else None))
+    terminal.render(run, page())
 
 
 def verdict(found: Verdict) -> None:

@@ -18,6 +18,15 @@ def doctor(*arguments: str) -> subprocess.CompletedProcess[str]:
     )  # fmt: skip
 
 
+def test_a_torch_that_cannot_be_imported_is_told(
+    edgekd: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "torch", None)
+    status, out, _ = edgekd("doctor")
+    assert status == 0
+    assert "torch is installed, but cannot be imported" in out
+
+
 def test_a_board_that_is_not_in_the_inventory_is_the_users_mistake(tmp_path: Path) -> None:
     file = tmp_path / "fleet.toml"
     file.write_text('[line-3]\nprofile = "orin-nano-8gb"\nhost = "192.0.2.17"\n')

@@ -28,8 +28,6 @@ def command(
     Example:
         edgekd compare runs/digits/1 runs/digits/2 --out compare.html
     """
-    from rich.console import Console
-
     from edgekd.core import files
     from edgekd.report import compare, compare_page, compare_text
 
@@ -42,6 +40,6 @@ def command(
     if json:
         console.result(found.model_dump(mode="json"))
     else:
-        compare_text.render(found, Console())
+        compare_text.render(found, console.page())
     if out is not None:
         console.note(f"page: {out}")

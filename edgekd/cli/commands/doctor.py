@@ -98,8 +98,11 @@ def _sensor() -> dict[str, str]:
 
 
 def _gpu() -> dict[str, str]:
-    import torch  # seconds: only where it is asked for
-
+    try:
+        import torch  # seconds: only where it is asked for
+    except (ImportError, OSError) as error:  # OSError: a library that it needs
+        broken = f"torch is installed, but cannot be imported: {error}. Install it anew"
+        return {"name": "GPU", "state": "missing", "summary": broken}
     if not torch.cuda.is_available():
         return {"name": "GPU", "state": "missing", "summary": "training runs on the CPU"}
     names = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
