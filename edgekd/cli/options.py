@@ -6,7 +6,23 @@ from typing import Annotated
 
 import typer
 
-from edgekd.core.errors import UsageError
+
+class Channels(tuple[float, ...]):
+    """A number for each channel of an image."""
+
+    __slots__ = ()
+
+
+def _channels(text: str) -> Channels:
+    """Read "0.485,0.456,0.406"."""
+    try:
+        found = Channels(float(part) for part in text.split(","))
+    except ValueError:
+        found = Channels((math.nan,))
+    if not all(map(math.isfinite, found)):
+        raise typer.BadParameter(f"expected numbers, as in 0.485,0.456,0.406, found '{text}'")
+    return found
+
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
 Device = Annotated[str, typer.Option(help="host-cpu, or a board of the inventory.")]
@@ -39,27 +55,11 @@ Classes = Annotated[
     int | None, typer.Option(min=1, help="Classes of a model spec. [default: as in the data]")
 ]
 Mean = Annotated[
-    str | None, typer.Option(metavar="R,G,B", help="Of pixels in [0, 1]. [default: the family's]")
+    Channels | None,
+    typer.Option(
+        metavar="R,G,B", parser=_channels, help="Of pixels in [0, 1]. [default: the family's]"
+    ),
 ]
-Std = Annotated[
-    str | None, typer.Option(metavar="R,G,B", help="Of pixels in [0, 1]. [default: the family's]")
-]
+Std = Mean
 ImageSize = Annotated[int | None, typer.Option(min=1, help="Pixels, square. [folder: 224]")]
 Seed = Annotated[int, typer.Option(min=0, max=2**31 - 1, help="Of everything that is drawn.")]
-
-
-def channels(text: str | None, name: str) -> tuple[float, ...] | None:
-    """Read "0.485,0.456,0.406".
-
-    Raises:
-        UsageError: it is no list of numbers.
-    """
-    if text is None:
-        return None
-    try:
-        values = tuple(float(part) for part in text.split(","))
-    except ValueError:
-        values = (math.nan,)
-    if not all(math.isfinite(value) for value in values):
-        raise UsageError(f"--{name} takes numbers, as in 0.485,0.456,0.406, found '{text}'")
-    return values

@@ -220,7 +220,7 @@ def test_export_for_tensorrt_says_that_no_engine_was_built(
     [
         (["--weights", "missing.pth"], "missing.pth"),
         (["--classes", "7"], "7"),
-        (["--mean", "a,b"], "--mean takes numbers"),
+        (["--mean", "a,b"], "'--mean': expected numbers"),
         (["--mean", "0.1,0.2,0.3", "--std", "1,1,1"], "1 channels"),
     ],
 )

@@ -14,7 +14,6 @@ from edgekd.cli.options import (
     Source,
     Std,
     Weights,
-    channels,
 )
 from edgekd.core import extras
 
@@ -67,9 +66,7 @@ def command(
     from edgekd.export.target import Target
     from edgekd.pipeline import calibration, single  # torch: only now
 
-    model = single.ModelArguments(
-        checkpoint, weights, classes, channels(mean, "mean"), channels(std, "std"), image_size
-    )
+    model = single.ModelArguments(checkpoint, weights, classes, mean, std, image_size)
     splits = single.load(data, model, seed)
     found = calibration.examine(
         model.open(splits),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from edgekd.cli import console
-from edgekd.cli.options import ImageSize, Json, Mean, Seed, Source, Std, channels
+from edgekd.cli.options import ImageSize, Json, Mean, Seed, Source, Std
 
 if TYPE_CHECKING:  # it stands on onnx, which `edgekd --help` need not wait for
     from edgekd.evaluate.bisect import Comparison, Difference
@@ -48,9 +48,7 @@ def command(
     found = diff.diff(
         (first, second),
         data,
-        diff.Settings(
-            images, tolerance, every, channels(mean, "mean"), channels(std, "std"), image_size, seed
-        ),
+        diff.Settings(images, tolerance, every, mean, std, image_size, seed),
         progress=console.progress(),
     )
     if json:

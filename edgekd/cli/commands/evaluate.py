@@ -17,7 +17,6 @@ from edgekd.cli.options import (
     Source,
     Std,
     Weights,
-    channels,
 )
 
 NAME = "evaluate"
@@ -69,8 +68,8 @@ def command(
         options=measure.Options(
             weights,
             classes,
-            channels(mean, "mean"),
-            channels(std, "std"),
+            mean,
+            std,
             image_size,
             device,
             inventory,

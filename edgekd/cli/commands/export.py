@@ -15,7 +15,6 @@ from edgekd.cli.options import (
     Seed,
     Std,
     Weights,
-    channels,
 )
 from edgekd.core import extras
 
@@ -85,9 +84,7 @@ def command(
     from edgekd.export.formats import tensorrt  # onnx and torch: only now
     from edgekd.pipeline import build, single
 
-    model = single.ModelArguments(
-        checkpoint, weights, classes, channels(mean, "mean"), channels(std, "std"), image_size
-    )
+    model = single.ModelArguments(checkpoint, weights, classes, mean, std, image_size)
     artifact = single.export(
         model,
         target,

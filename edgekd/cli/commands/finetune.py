@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from edgekd.cli import console
-from edgekd.cli.options import Classes, ImageSize, Json, Mean, Overrides, Resume, Std, channels
+from edgekd.cli.options import Classes, ImageSize, Json, Mean, Overrides, Resume, Std
 from edgekd.core import extras
 
 NAME = "finetune"
@@ -50,11 +50,10 @@ def command(
     extras.require("torch", "train", "to train a model")
     from edgekd.pipeline import single  # torch: only now
 
-    normalisation = channels(mean, "mean"), channels(std, "std")
     try:
         record = single.finetune(
-            single.ModelArguments(student, weights, classes, *normalisation, image_size),
-            single.ModelArguments(teacher, teacher_weights, classes, *normalisation, image_size),
+            single.ModelArguments(student, weights, classes, mean, std, image_size),
+            single.ModelArguments(teacher, teacher_weights, classes, mean, std, image_size),
             recipe,
             data,
             out,

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from edgekd.cli import console
-from edgekd.cli.options import Classes, ImageSize, Json, Mean, Seed, Std, Weights, channels
+from edgekd.cli.options import Classes, ImageSize, Json, Mean, Seed, Std, Weights
 from edgekd.core import extras
 
 NAME = "prune"
@@ -59,9 +59,7 @@ def command(
         },
         "prune",
     )
-    model = single.ModelArguments(
-        teacher, weights, classes, channels(mean, "mean"), channels(std, "std"), image_size
-    )
+    model = single.ModelArguments(teacher, weights, classes, mean, std, image_size)
     record = single.prune(model, spec, data, out, seed=seed)
     if json:
         console.result(record.model_dump(mode="json"))

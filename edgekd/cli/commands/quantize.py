@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from edgekd.cli import console
-from edgekd.cli.options import Classes, ImageSize, Json, Mean, Seed, Std, Weights, channels
+from edgekd.cli.options import Classes, ImageSize, Json, Mean, Seed, Std, Weights
 from edgekd.core import extras
 
 NAME = "quantize"
@@ -77,9 +77,7 @@ def command(
         },
         "quantize",
     )
-    model = single.ModelArguments(
-        student, weights, classes, channels(mean, "mean"), channels(std, "std"), image_size
-    )
+    model = single.ModelArguments(student, weights, classes, mean, std, image_size)
     record = single.quantise(model, spec, data, out, seed=seed)
     if json:
         console.result(record.model_dump(mode="json"))

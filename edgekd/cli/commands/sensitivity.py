@@ -15,7 +15,6 @@ from edgekd.cli.options import (
     Source,
     Std,
     Weights,
-    channels,
 )
 from edgekd.core import extras
 
@@ -74,9 +73,7 @@ def command(
 
     rule = {"margin": margin, "confidence": confidence}
     found = sensitivity.sensitivity(
-        single.ModelArguments(
-            checkpoint, weights, classes, channels(mean, "mean"), channels(std, "std"), image_size
-        ),
+        single.ModelArguments(checkpoint, weights, classes, mean, std, image_size),
         data,
         out,
         sensitivity.Settings(
