@@ -141,8 +141,10 @@ def _aside(timing: Timing) -> Iterator[str]:
     if timing.file_bytes is not None:
         yield f"file {timing.file_bytes / 2**20:.2f} MiB"
     if len(timing.builds) > 1:
-        times = ", ".join(f"{build.p50_ms.value:.4g}" for build in timing.builds)
-        yield f"of {len(timing.builds)} builds ({times} ms)"
+        times = [build.p50_ms.value for build in timing.builds]
+        which = "slowest" if timing.p50_ms.value == max(times) else "quickest"
+        told = ", ".join(f"{time:.4g}" for time in times)
+        yield f"the {which} of {len(times)} builds ({told} ms)"
 
 
 def _state(found: Measurement) -> Iterator[str]:
