@@ -54,7 +54,6 @@ def open_source(interval_ms: int, root: str = "/", *, files_only: bool = False) 
         if source is not None:
             return source
     raise SensorError(
-        "this machine has no power sensor that can be read: neither %san INA3221 or another "
-        "INA chip under /sys, nor RAPL under /sys/class/powercap"
-        % ("" if files_only else "tegrastats, nor ")
+        "this machine has no power sensor that can be read: no %sINA3221 or other INA chip under "
+        "/sys, no RAPL under /sys/class/powercap" % ("" if files_only else "tegrastats, no ")
     )

@@ -126,7 +126,7 @@ def test_the_first_source_that_is_there_is_opened(tmp_path: Path) -> None:
 
 
 def test_a_machine_without_any_sensor_is_told_what_was_looked_for(tmp_path: Path) -> None:
-    with pytest.raises(sensors.SensorError, match="neither tegrastats, nor an INA3221"):
+    with pytest.raises(sensors.SensorError, match="no tegrastats, no INA3221"):
         sensors.open_source(100, str(tmp_path))
 
 
