@@ -73,7 +73,7 @@ def test_engines_are_built_on_the_board_and_measured_with_their_onnx_file_as_the
     assert second.p50_ms == max((b.p50_ms for b in second.builds), key=lambda p50: p50.value)
     assert first.p50_ms == min((b.p50_ms for b in first.builds), key=lambda p50: p50.value)
     assert second.gpu_p50_ms is not None
-    assert found.layers
+    assert {row.precision for row in found.layers} == {"fp32"}  # by the inspector
 
 
 def test_what_an_engine_holds_on_the_gpu_is_in_its_record_and_in_its_peak(
