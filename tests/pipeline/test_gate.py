@@ -59,8 +59,8 @@ def test_records_that_were_changed_after_the_run_ended_are_refused(
     asked = spec(size_ratio={"limit": 1})
     assert gate.judge(asked, run_folder.read(run)).state == "passed"
     files.write_text(run / path, (run / path).read_text() + " ")
-    with pytest.raises(RecordError, match=f"{path}' was changed after the run ended"):
+    with pytest.raises(RecordError, match=f"{path}' was changed: its SHA-256 is"):
         gate.judge(asked, run_folder.read(run))
-    with pytest.raises(RecordError, match=f"{path}' was changed after the run ended"):
+    with pytest.raises(RecordError, match=f"{path}' was changed: its SHA-256 is"):
         gate.keep(run_folder.read(run), tmp_path / "baselines")
     assert not (tmp_path / "baselines").exists()
