@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from edgekd import __version__
-from edgekd.cli import console
+from edgekd.cli import completion, console
 from edgekd.cli.commands import (
     calibration,
     compare,
@@ -61,7 +61,7 @@ for module in (
     profile, explain_int8, landscape, gate, report, compare, verify, reproduce, package,
     list_command, doctor,
 ):  # fmt: skip
-    app.command(module.NAME, help=_help(module.command))(module.command)
+    app.command(module.NAME, help=_help(module.command))(completion.offer_names(module.command))
 
 
 def _version(wanted: bool) -> None:
