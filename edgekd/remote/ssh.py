@@ -79,7 +79,8 @@ class Ssh:
     Args:
         name: in messages.
         host: a name, an address, or a Host of the ssh configuration.
-        user, port, jump, identity, config: ssh's -l, -p, -J, -i, -F; None: as ssh has it.
+        user, port, jump, identity, config: ssh's -l, -p, -J, -i, -F; None: as ssh has it. The
+            board's options hold for hosts on the way, too, but for its user, port and identity.
         python: a Python of 3.8 or later there.
         folder: where the errands' folders are made there.
         trtexec: the program's path there; None: the agent looks for it.
@@ -111,21 +112,34 @@ class Ssh:
         through = f", through {self.jump}" if self.jump else ""
         return f"'{self.name}' ({self.host}{through})"
 
-    def command(self) -> list[str]:
-        """Return the argument list of ssh."""
+    def command(self, config: Path | None = None) -> list[str]:
+        """Return the argument list of ssh.
+
+        Args:
+            config: a file in place of the board's ``config``.
+        """
         words = ["ssh", "-T"]
         for name, value in _OPTIONS.items():
             words += ["-o", f"{name}={value}"]
         if self.identity is not None:
             words += ["-o", "IdentitiesOnly=yes", "-i", str(self.identity)]
         for option, word in (
-            ("-F", self.config), ("-l", self.user), ("-p", self.port), ("-J", self.jump),
+            ("-F", config or self.config), ("-l", self.user), ("-p", self.port), ("-J", self.jump),
         ):  # fmt: skip
             if word is not None:
                 words += [option, str(word)]
         # ssh hands one string to the login shell of the board.
         program = _LANDING.read_text(encoding="utf-8")
         return [*words, "--", self.host, "exec " + shlex.join([self.python, "-I", "-c", program])]
+
+    def strict_config(self) -> str:
+        """Return the text of a configuration that holds the options and includes the user's.
+
+        Of a command's options, ssh passes to a host on the way the file of ``-F`` alone.
+        """
+        paths = [self.config.absolute()] if self.config else ["~/.ssh/config", "/etc/ssh/ssh_config"]
+        lines = [f"{name} {value}" for name, value in _OPTIONS.items()]
+        return "\n".join([*lines, *(f'Include "{path}"' for path in paths), ""])
 
     def prepare(self, errand: Errand, folder: Path) -> Start:
         """Pack the agent and name the files that travel.
@@ -158,8 +172,12 @@ class Ssh:
             "wait_s": self.wait_s,
             "limit_s": self.limit_s,
         }
+        config = None
+        if self.jump is not None:
+            config = folder / "ssh_config"
+            config.write_text(self.strict_config(), encoding="utf-8")
         feed = partial(luggage.feed, header)
-        return Start(self.command(), feed, luggage.receive, luggage.translate)
+        return Start(self.command(config), feed, luggage.receive, luggage.translate)
 
     def fault(self, status: int, stderr: str, *, landed: bool) -> DeviceError | None:
         """Read ssh's status and last words."""

@@ -87,7 +87,8 @@ def test_a_host_on_the_way_must_be_known_too(
     text = "".join(line for line in others if not line.startswith(f"{gateway.address} "))
     known.write_text(text)
     config = tmp_path / "ssh_config"
-    config.write_text(f"UserKnownHostsFile {known}\nIdentityFile {net.folder}/user_key\n")
+    lax = "StrictHostKeyChecking accept-new"  # the user's own wish, but not that of a machine
+    config.write_text(f"{lax}\nUserKnownHostsFile {known}\nIdentityFile {net.folder}/user_key\n")
     said = rf"through {gateway.address}\) cannot be reached: its host key is not known"
     with pytest.raises(DeviceError, match=said):
         listen(hidden.way(jump=gateway.address, config=config))
