@@ -71,12 +71,12 @@ def device_of(wish: str, local_rank: int = 0) -> torch.device:
     if kind == "cpu" and not number:
         return torch.device("cpu")
     if kind != "cuda" or (number and not number.isdigit()):
-        raise UsageError(f"training.device must be auto, cpu, cuda or cuda:N, but is '{wish}'")
+        raise UsageError(f"the device must be auto, cpu, cuda or cuda:N, but is '{wish}'")
     index = int(number or local_rank)
     if index >= torch.cuda.device_count():
         raise DeviceError(
-            f"training.device is '{wish}', but torch sees {torch.cuda.device_count()} CUDA devices "
-            'here. Use training.device = "cpu", or install a CUDA build of torch and its driver'
+            f"the device is '{wish}', but torch sees {torch.cuda.device_count()} CUDA devices: "
+            "say cpu, or install a CUDA build of torch and its driver"
         )
     return torch.device("cuda", index)
 
