@@ -1,12 +1,11 @@
 """Record temperatures, clocks and power over time while models run, as files under /sys tell them.
 
-A thread of the process that waits for the models, at the lowest priority; no program is started.
+A thread of the process that waits for the models, which are others; no program is started.
 """
 
 from __future__ import annotations
 
 import contextlib
-import os
 import threading
 import time
 from typing import Any, Dict, Iterator, List, Optional, Tuple
@@ -17,8 +16,7 @@ from .sensors.polling import Polled
 from .telemetry import core_mhz, throttling
 
 INTERVAL_MS = 500
-_PATIENCE_S = 5.0  # for a reading that has begun
-_LOWEST = 19  # of nice(2)
+_PATIENCE_S = 30.0  # for a reading that has begun
 
 
 class Recorder:
@@ -81,9 +79,6 @@ class Recorder:
         )
 
     def _listen(self) -> None:
-        if hasattr(os, "setpriority"):  # of this thread alone, on Linux
-            with contextlib.suppress(OSError):
-                os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _LOWEST)
         for _ in iter(self._clock.read, None):
             self.take()
 
