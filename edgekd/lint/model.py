@@ -9,15 +9,12 @@ from typing import Any
 
 import numpy as np
 import onnx
-from google.protobuf.message import (  # type: ignore[import-untyped]
-    DecodeError,
-    EncodeError,
-    Message,
-)
+from google.protobuf.message import DecodeError, Message  # type: ignore[import-untyped]
 from numpy.typing import NDArray
 from onnx import FunctionProto, GraphProto, ModelProto, NodeProto, TensorProto, numpy_helper
 
 from edgekd.core.errors import UsageError
+from edgekd.lint import inference
 
 Version = tuple[int, int]
 Shape = list[int | None]
@@ -150,10 +147,7 @@ class Graph:
 
     @cached_property
     def _inference(self) -> tuple[ModelProto, str]:
-        try:
-            return _inferred(self.model, strict=True), ""
-        except onnx.shape_inference.InferenceError as error:
-            return _inferred(self.model, strict=False), str(error)
+        return inference.infer(self.model)
 
     @cached_property
     def _types(self) -> dict[str, tuple[int, Shape | None]]:
@@ -217,20 +211,6 @@ def _texts(message: Message) -> Iterator[str | bytes]:
         elif field.type == field.TYPE_MESSAGE:
             for inner in values:
                 yield from _texts(inner)
-
-
-def _inferred(model: ModelProto, *, strict: bool) -> ModelProto:
-    try:
-        return onnx.shape_inference.infer_shapes(model, strict_mode=strict, data_prop=True)
-    except onnx.shape_inference.InferenceError:
-        if strict:
-            raise
-        return model
-    except (
-        onnx.checker.ValidationError,
-        RuntimeError, ValueError, TypeError, DecodeError, EncodeError, MemoryError,
-    ):  # fmt: skip
-        return model
 
 
 def external_fault(tensor: TensorProto, folder: Path) -> str:
