@@ -45,6 +45,7 @@ class Folder:
             raise DataError(f"there is no folder '{place}'")
         self._place = place
         self._size = _SIZE if size is None else size
+        self._looked = False  # at the first image, whose size stands for all
         self._check()
 
     def read(self, split: Split) -> ImageSet | None:
@@ -64,7 +65,8 @@ class Folder:
             paths += found
             labels += [label] * len(found)
 
-        if split == "train":
+        if not self._looked:
+            self._looked = True
             _warn_of_enlarging(paths[0], self._size)
 
         def decode(row: int) -> NDArray[np.uint8]:

@@ -165,11 +165,12 @@ def test_hidden_files_are_passed_over_and_others_are_told(
 
 
 @pytest.mark.parametrize(("size", "told"), [(200, True), (199, False), (16, False)])
-def test_thumbnails_that_are_blown_up_are_told(
+def test_thumbnails_that_are_blown_up_are_told_once(
     place: Path, caplog: pytest.LogCaptureFixture, size: int, *, told: bool
 ) -> None:
-    read(place, "train", size)
-    read(place, "test", size)
+    folder = Folder(place, size)
+    folder.read("test")
+    folder.read("train")
     found = [record.getMessage() for record in caplog.records]
     whole = "40 x 30 pixels and is enlarged to 200 x 200, which costs 33 times as much"
     assert len(found) == told
