@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePosixPath
 
-from edgekd.core.errors import DeviceError, EnvironmentMissingError
+from edgekd.core.errors import DeviceError, EnvironmentMissingError, UsageError
 from edgekd.remote import bundle
 from edgekd.remote.errand import WAIT_S, AbsentError, Errand, LostError, Start, client
 from edgekd.remote.luggage import Luggage
@@ -20,6 +20,7 @@ from edgekd.remote.luggage import Luggage
 _LANDING = Path(__file__).parents[1] / "agent" / "landing.py"
 _FAILED = 255  # ssh's own status, not the board's
 _NO_PROGRAM = 127
+_ODD = set('"\\\n\r*?[')
 _TOO_OLD = r"SyntaxError|Unknown option: -I"  # what Python 3.6, and 2, says of the landing
 _OPTIONS = {
     "BatchMode": "yes",  # ask nothing
@@ -136,8 +137,18 @@ class Ssh:
         """Return the text of a configuration that holds the options and includes the user's.
 
         Of a command's options, ssh passes to a host on the way the file of ``-F`` alone.
+
+        Raises:
+            UsageError: the user's has a name that ssh would not read as it is.
         """
-        paths = [self.config.absolute()] if self.config else ["~/.ssh/config", "/etc/ssh/ssh_config"]
+        if _ODD & set(str(self.config)):
+            raise UsageError(
+                f"{self.place}: the name of its 'ssh_config', '{self.config}', must be without "
+                "quotation marks, backslashes, line ends, *, ? and [: rename it"
+            )
+        paths = (
+            [self.config.absolute()] if self.config else ["~/.ssh/config", "/etc/ssh/ssh_config"]
+        )
         lines = [f"{name} {value}" for name, value in _OPTIONS.items()]
         return "\n".join([*lines, *(f'Include "{path}"' for path in paths), ""])
 
@@ -146,7 +157,9 @@ class Ssh:
 
         Raises:
             EnvironmentMissingError: this machine has no ssh.
+            UsageError: a file that the inventory names for ssh is not there, or has an odd name.
         """
+        self._check_files()
         if shutil.which("ssh") is None:
             raise EnvironmentMissingError(
                 f"{self.place} is reached by the program 'ssh', which is not on the PATH: install "
@@ -178,6 +191,12 @@ class Ssh:
             config.write_text(self.strict_config(), encoding="utf-8")
         feed = partial(luggage.feed, header)
         return Start(self.command(config), feed, luggage.receive, luggage.translate)
+
+    def _check_files(self) -> None:
+        for key, file in (("identity", self.identity), ("ssh_config", self.config)):
+            # Of a key that ssh-agent holds, the public half is enough.
+            if file is not None and not (file.is_file() or Path(f"{file}.pub").is_file()):
+                raise UsageError(f"{self.place}: there is no file '{file}', its '{key}'")
 
     def fault(self, status: int, stderr: str, *, landed: bool) -> DeviceError | None:
         """Read ssh's status and last words."""

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edgekd.core.errors import DeviceError, RecordError
+from edgekd.core.errors import DeviceError, RecordError, UsageError
 from edgekd.remote import lines, session, ssh
 from edgekd.remote.errand import Sent
 from tests.remote import sshd
@@ -139,6 +139,23 @@ def test_an_unknown_host_key_is_told_and_not_learnt(
 def test_a_refused_key_is_told(server: sshd.Server, tmp_path: Path) -> None:
     sshd.key(tmp_path / "stranger")
     assert "refuses the key" in barred(server.way(identity=tmp_path / "stranger"))
+
+
+@pytest.mark.parametrize("key", ["identity", "config"])
+def test_a_file_for_ssh_that_is_missing_is_named(
+    server: sshd.Server, tmp_path: Path, key: str
+) -> None:
+    with pytest.raises(UsageError, match=r"'bench' \(127.0.0.1\): there is no file '.*gone'"):
+        listen(server.way(**{key: tmp_path / "gone"}), "probe", None)
+
+
+def test_a_configuration_whose_name_ends_its_line_is_refused(
+    server: sshd.Server, tmp_path: Path
+) -> None:
+    config = tmp_path / 'a"\nProxyCommand touch hacked'
+    config.write_text("")
+    with pytest.raises(UsageError, match="must be without quotation marks"):
+        listen(server.way(config=config, jump="gate"), "probe", None)
 
 
 def test_a_name_that_does_not_resolve_is_told(server: sshd.Server) -> None:
