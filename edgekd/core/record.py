@@ -83,7 +83,7 @@ def read(kind: type[R], path: Path) -> R:
     except (UnicodeDecodeError, IsADirectoryError) as error:
         raise RecordError(f"'{path}' is no {kind.__name__} record: {error}") from error
     try:
-        return kind.model_validate_json(text)
+        return kind.model_validate_json(text, strict=True)  # a number in quotes is none
     except ValidationError as error:
         fault = error.errors()[0]
         place = ".".join(str(step) for step in fault["loc"]) or "file"

@@ -38,6 +38,7 @@ class Evidence:
                 f"rule {rule} has nothing to judge: '{folder}' has no exported student"
             )
         if asked is None:
+            self._check_whole(rule)
             return there
         if not asked:
             raise RecordError(
@@ -185,6 +186,18 @@ class Evidence:
             )
         return entries[name]
 
+    def _check_whole(self, rule: str) -> None:
+        """Refuse a run that has lost a model: the rule is for all of them."""
+        run = self.run
+        known = {*run.checkpoints, *run.artifacts, *map(run_folder.engine, run.engines)}
+        told = [*run.accuracies, *(each.subject for each in _timings(run))]
+        for name in told:
+            if name not in known:
+                raise RecordError(
+                    f"'{name}' was evaluated or measured, but its own record is missing, so rule "
+                    f"{rule} is not for every model: finish the run with --resume"
+                )
+
     def _engine(self, artifact: str) -> str:
         """Return the SHA-256 of an artifact's engine, which must be that of the file."""
         built = self.run.engines[artifact]
@@ -208,3 +221,7 @@ class Evidence:
                         f"'{accuracy.subject}' was evaluated on the very images that '{name}' has "
                         f"read for {split}: evaluate it on test images that no choice has read"
                     )
+
+
+def _timings(run: Run) -> tuple[Timing, ...]:
+    return run.measurement.timings if run.measurement else ()

@@ -47,6 +47,12 @@ def test_a_record_reads_back_as_it_was_written(path: Path) -> None:
     assert records.read(records.Verdict, path) == verdict(parents=("a" * 64,))
 
 
+def test_a_number_in_quotes_is_none(path: Path) -> None:
+    path.write_text(path.read_text().replace('"limit": 1.0', '"limit": "1.0"'))
+    with pytest.raises(RecordError, match=r"findings\.0\.limit: Input should be a valid number"):
+        records.read(records.Verdict, path)
+
+
 def test_a_record_is_json_for_people_that_ends_its_last_line(path: Path) -> None:
     text = path.read_text()
     assert text.endswith("}\n")

@@ -374,6 +374,12 @@ def test_size_without_the_teachers_file_is_refused(tmp_path: Path) -> None:
     refused(run, f"size_ratio is against '{REFERENCE}'", size_ratio={"limit": 1})
 
 
+def test_a_student_whose_record_is_lost_lets_no_other_pass(tmp_path: Path) -> None:
+    run = builders.make_run(tmp_path)
+    (run_folder.artifact(run, "onnx-int8") / "artifact.json").unlink()
+    refused(run, "'onnx-int8' was evaluated or measured, but", size_mib={"limit": 1})
+
+
 # The verdict
 
 
