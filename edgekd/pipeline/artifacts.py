@@ -112,12 +112,18 @@ def export(
     )
     if artifact.notes:
         log.info("%s: %s", target.name, "; ".join(artifact.notes))
-    if artifact.parity.state != "passed":
+    if artifact.parity.state == "failed":
         log.warning(
-            "%s: parity %s: its logits differ by up to %.2g standard deviations from the "
-            "checkpoint's; the ladder shows what that costs",
-            target.name, artifact.parity.state, artifact.parity.relative_error,
+            "%s: parity failed: its logits differ by up to %.2g standard deviations from the "
+            "checkpoint's; `edgekd evaluate`, or the ladder of a run, shows what that costs",
+            target.name, artifact.parity.relative_error,
         )  # fmt: skip
+    elif artifact.parity.state == "inconclusive":
+        log.warning(
+            "%s: parity inconclusive: the checkpoint says nearly the same of every image, so any "
+            "file would agree with it: is it trained, and are these its images?",
+            target.name,
+        )
     return artifact
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from edgekd.core import records, run_folder, specs
 from edgekd.core.run_folder import REFERENCE, Run
@@ -74,3 +75,15 @@ def test_random_images_make_no_golden_pairs(finished: Run, tmp_path: Path) -> No
     )
     assert artifact.golden_sha256 is None
     assert not (tmp_path / golden.FILE).exists()
+
+
+def test_a_checkpoint_that_says_the_same_of_all_images_proves_no_parity(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    model = checkpoint.open_model("digits_resnet", classes=10)
+    torch.nn.init.zeros_(model.module.get_submodule("linear").weight)
+    target, spec = Target.read("onnx-fp32"), specs.Export(targets=("onnx-fp32",))
+    made = artifacts.export(model, target, spec, None, tmp_path / "out", seed=0, random=True)
+    assert made.parity.state == "inconclusive"
+    assert "says nearly the same of every image" in caplog.text
+    assert "ladder" not in caplog.text
