@@ -143,7 +143,8 @@ def test_an_engine_of_another_file_or_that_was_changed_is_not_judged(
 ) -> None:
     folder = tmp_path / "run"
     shutil.copytree(whole.folder, folder)
-    (folder / manifest.FILE).unlink()  # it would tell of the change first
+    for first in (manifest.FILE, run_folder.LEDGER):  # each would tell of the change before
+        (folder / first).unlink()
     record = run_folder.artifact(folder, NAME) / "engine.json"
     builders.change(BuiltEngine, record, parents=("0" * 64,))
     with pytest.raises(RecordError, match=f"was built from another file than '{NAME}' is now"):
