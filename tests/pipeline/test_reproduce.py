@@ -10,6 +10,7 @@ from edgekd.core import files, manifest, records
 from edgekd.core.errors import CheckpointError, DataError, RecordError
 from edgekd.core.run_folder import Run
 from edgekd.core.specs import Recipe
+from edgekd.data import sources
 from edgekd.pipeline import reproduce, verify
 from edgekd.pipeline import run as job
 from edgekd.pipeline.reproduce import Comparison, Reproduction
@@ -164,12 +165,13 @@ def test_a_run_that_is_not_intact_is_not_done_again(again: Path, tmp_path: Path)
     assert not (tmp_path / "out").exists()
 
 
-def test_other_images_are_refused_before_anything_is_computed(again: Path, tmp_path: Path) -> None:
-    kept = records.read(manifest.Manifest, again / manifest.FILE)
-    data = kept.data.model_copy(update={"sha256": {**kept.data.sha256, "test": "0" * 64}})
-    seal(again, data=data)
-    with pytest.raises(DataError, match=f"the test images of 'digits' .* expected {'0' * 64}"):
-        reproduce.reproduce(again, tmp_path / "out")
+def test_other_images_are_refused_before_anything_is_computed(
+    finished: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    load = sources.load
+    monkeypatch.setattr(sources, "load", lambda data, seed: load(data, seed=seed + 1))
+    with pytest.raises(DataError, match="the train images of 'digits' are not those of the run"):
+        reproduce.reproduce(finished.folder, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
