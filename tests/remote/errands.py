@@ -67,8 +67,12 @@ def sensors(server: sshd.Server | network.Board) -> list[int]:
     return agents(server, power.PROGRAM.name)
 
 
-def gone(server: sshd.Server | network.Board) -> bool:
-    end = time.monotonic() + 30
-    while (agents(server) or sensors(server)) and time.monotonic() < end:
+def gone(server: sshd.Server | network.Board, patience_s: float = 60.0) -> bool:
+    """Wait until nothing of an errand is left on the board, and say whether it came to that."""
+    end = time.monotonic() + patience_s
+    # The folder first: while a landing has one, it may still start an agent.
+    while server.left() or agents(server) or sensors(server):
+        if time.monotonic() > end:
+            return False
         time.sleep(0.02)
-    return not agents(server) and not sensors(server) and server.emptied()
+    return True
