@@ -1,5 +1,6 @@
 """A real sshd on this machine's loopback, with keys and configuration of its own."""
 
+import contextlib
 import json
 import os
 import shutil
@@ -72,7 +73,10 @@ class Server:
         """Return the processes of sshd that serve a client."""
         found = []
         for path in Path("/proc").glob("[0-9]*/cmdline"):
-            words = path.read_bytes() if path.exists() else b""
+            try:
+                words = path.read_bytes()
+            except OSError:  # it has ended
+                continue
             # From OpenSSH 9.8 on a session is a program of its own.
             if words.startswith((b"sshd: ", b"sshd-session: ")) and b"listener" not in words:
                 found.append(int(path.parent.name))
@@ -82,7 +86,8 @@ class Server:
         """Kill what serves the clients, as a board that loses its power."""
         for pid in self.connections():
             if _parent(_parent(pid)) == self._pid() or _parent(pid) == self._pid():
-                os.kill(pid, signal.SIGKILL)
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
 
     def _pid(self) -> int:
         return int((self.folder / "pid").read_text())
