@@ -8,6 +8,7 @@ differ as on a board, and a test knows the bounds. STANDIN_TEGRASTATS_FAULT: "hu
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import sys
@@ -34,8 +35,12 @@ def siblings() -> list[Path]:
 
 
 def busy_ns(processes: list[Path]) -> int:
-    """Return how long their first threads have run."""
-    return sum(int((folder / "schedstat").read_text().split()[0]) for folder in processes)
+    """Return how long the first threads have run of those that still live."""
+    total = 0
+    for folder in processes:
+        with contextlib.suppress(OSError):
+            total += int((folder / "schedstat").read_text().split()[0])
+    return total
 
 
 def main() -> int:
