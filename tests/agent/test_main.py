@@ -25,6 +25,10 @@ def agent(
     return found.returncode, [json.loads(line) for line in found.stdout.splitlines()]
 
 
+def mute(*_: Any, **__: Any) -> None:
+    """Tell nobody who waits."""
+
+
 def request(folder: Path, **changes: Any) -> str:
     images = folder / "images.npy"
     np.save(images, np.ones((1, 1, 2, 2), np.float32))
@@ -102,7 +106,7 @@ def test_run_measures_in_turns_and_says_so_line_by_line(tmp_path: Path) -> None:
 def test_who_shall_be_alone_waits_until_the_machine_is_free(tmp_path: Path) -> None:
     file = request(tmp_path, alone={"client": "you@there", "wait_s": 60.0})
     command = [sys.executable, "-m", "edgekd.agent", "run", file]
-    with landing.alone("me@here", 0.0, print):
+    with landing.alone("me@here", 60.0, mute):
         started = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT)
         assert started.stdout is not None
         waiting = json.loads(started.stdout.readline())
@@ -115,7 +119,7 @@ def test_who_shall_be_alone_waits_until_the_machine_is_free(tmp_path: Path) -> N
 
 def test_who_has_waited_long_enough_is_refused(tmp_path: Path) -> None:
     file = request(tmp_path, alone={"client": "you@there", "wait_s": 0.0})
-    with landing.alone("me@here", 0.0, print):
+    with landing.alone("me@here", 60.0, mute):
         status, lines = agent("run", file)
     assert status == 1
     assert [line["type"] for line in lines] == ["error"]
@@ -124,7 +128,7 @@ def test_who_has_waited_long_enough_is_refused(tmp_path: Path) -> None:
 
 
 def test_behind_a_landing_that_has_the_lock_nobody_waits(tmp_path: Path) -> None:
-    with landing.alone("me@here", 0.0, print):
+    with landing.alone("me@here", 60.0, mute):
         status, _ = agent("run", request(tmp_path, blocks=1))
     assert status == 0
 
@@ -137,9 +141,9 @@ def test_an_agent_that_is_killed_leaves_the_machine_free(tmp_path: Path) -> None
         assert started.stdout is not None
         started.stdout.readline()  # it has the lock
         with pytest.raises(landing.RefusedError, match="in use by you@there since"):
-            landing.alone("me@here", 0.0, print).__enter__()
+            landing.alone("me@here", 0.0, mute).__enter__()
         os.killpg(started.pid, signal.SIGKILL)  # with its worker, which may take a moment
-    with landing.alone("me@here", 60.0, print):
+    with landing.alone("me@here", 60.0, mute):
         pass
 
 
