@@ -1,6 +1,5 @@
 """Errands that the tests of boards send, and what they leave."""
 
-import time
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -67,12 +66,7 @@ def sensors(server: sshd.Server | network.Board) -> list[int]:
     return agents(server, power.PROGRAM.name)
 
 
-def gone(server: sshd.Server | network.Board, patience_s: float = 60.0) -> bool:
+def gone(server: sshd.Server | network.Board) -> bool:
     """Wait until nothing of an errand is left on the board, and say whether it came to that."""
-    end = time.monotonic() + patience_s
     # The folder first: while a landing has one, it may still start an agent.
-    while server.left() or agents(server) or sensors(server):
-        if time.monotonic() > end:
-            return False
-        time.sleep(0.02)
-    return True
+    return sshd.comes_true(lambda: not (server.left() or agents(server) or sensors(server)))

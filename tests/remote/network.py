@@ -114,14 +114,9 @@ class Board:
         """Name what errands have left on it."""
         return sorted(path.name for path in self.board.glob("edgekd-landed-*"))
 
-    def emptied(self, patience_s: float = 60.0) -> bool:
+    def emptied(self) -> bool:
         """Wait until no errand's folder is left, and say whether it came to that."""
-        end = time.monotonic() + patience_s
-        while self.left():
-            if time.monotonic() > end:
-                return False
-            time.sleep(0.02)
-        return True
+        return sshd.comes_true(lambda: not self.left())
 
     def install(self) -> None:
         """Give it a host key of its own, as flashing does; and trust it, if none was known."""

@@ -8,7 +8,7 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,14 +60,9 @@ class Server:
         """Name what errands have left on the board."""
         return sorted(path.name for path in self.board.glob("*/edgekd-landed-*"))
 
-    def emptied(self, patience_s: float = 60.0) -> bool:
+    def emptied(self) -> bool:
         """Wait until no errand's folder is left, and say whether it came to that."""
-        end = time.monotonic() + patience_s
-        while self.left():
-            if time.monotonic() > end:
-                return False
-            time.sleep(0.02)
-        return True
+        return comes_true(lambda: not self.left())
 
     def connections(self) -> list[int]:
         """Return the processes of sshd that serve a client."""
@@ -91,6 +86,16 @@ class Server:
 
     def _pid(self) -> int:
         return int((self.folder / "pid").read_text())
+
+
+def comes_true(what: Callable[[], bool], patience_s: float = 60.0) -> bool:
+    """Wait for something, and say whether it came to that."""
+    end = time.monotonic() + patience_s
+    while not what():
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.02)
+    return True
 
 
 def _parent(pid: int) -> int:
